@@ -1,0 +1,3 @@
+//! The `testudo` command: arguments and printing only.
+
+fn main() {}

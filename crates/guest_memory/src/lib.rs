@@ -1,0 +1,1 @@
+//! Guest-physical RAM in memory slots, with a dirty log.

@@ -1,0 +1,1 @@
+//! L0: virtual machines and virtual processors, in the shape of KVM's API.

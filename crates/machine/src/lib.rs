@@ -1,0 +1,1 @@
+//! One PC: configuration, wiring, boot protocols, run loop, saved state.
