@@ -110,8 +110,11 @@ pub fn pmaddubsw<V: Packed>(a: V, b: V) -> V {
 /// Sum of absolute differences of unsigned bytes, for each eight of them.
 #[inline]
 pub fn psadbw<V: Packed>(a: V, b: V) -> V {
-    build::<V, u8, u64>(a, b, |a, b, i| {
-        (8 * i..8 * i + 8).map(|i| u64::from(a.get(i).abs_diff(b.get(i)))).sum()
+    map::<V, u64>(zip::<V, u8>(a, b, u8::abs_diff), |differences| {
+        // Neighbours are added into words, then the multiplication sums the four words into the topmost.
+        const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+        let words = (differences & EVEN) + (differences >> 8 & EVEN);
+        words.wrapping_mul(0x0001_0001_0001_0001) >> 48
     })
 }
 
