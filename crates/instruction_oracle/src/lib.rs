@@ -2,6 +2,9 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 pub mod case;
+pub mod generate;
 pub mod memory;
 pub mod native;
 pub mod random;
+pub mod scope;
+pub mod values;

@@ -106,6 +106,9 @@ impl Engine for Native {
         } else if page.vector == 3 && page.rip != ENTRY + 1 {
             // A taken branch, ended by the INT3 at its target.
             (End::Retired, page.rip.wrapping_sub(1))
+        } else if page.vector == 14 && page.rip != ENTRY && page.cr2 == page.rip {
+            // A taken branch to where nothing is mapped: the fault is the next instruction's.
+            (End::Retired, page.rip)
         } else {
             let vector = page.vector as u8;
             let has_error_code = matches!(vector, 8 | 10..=14 | 17);
