@@ -13,6 +13,7 @@
 
 pub mod env;
 mod exact;
+mod f80;
 mod rounding;
 mod sse_approx;
 mod sse_arith;
@@ -21,8 +22,17 @@ mod sse_convert;
 mod sse_lane;
 mod sse_round;
 mod sse_slow;
+mod x87_arith;
+mod x87_bcd;
+mod x87_convert;
+mod x87_env;
+mod x87_execute;
+mod x87_remainder;
+mod x87_scale;
+mod x87_state;
 
 pub use env::{SseEnv, exception};
+pub use f80::{F80, Operand};
 pub use rounding::Rounding;
 pub use sse_approx::{reciprocal, reciprocal_square_root};
 pub use sse_arith::{add, div, dot_product_f32, dot_product_f64, mul, sqrt, sub};
@@ -32,6 +42,19 @@ pub use sse_convert::{
 };
 pub use sse_lane::Lane;
 pub use sse_round::round_to_integer;
+pub use x87_arith::{
+    x87_add, x87_compare_ordered, x87_compare_unordered, x87_div, x87_mul, x87_sqrt, x87_sub,
+};
+pub use x87_bcd::{x87_load_bcd, x87_store_bcd};
+pub use x87_convert::{
+    Constant, x87_constant, x87_load, x87_store_f32, x87_store_f64, x87_store_i16, x87_store_i32,
+    x87_store_i64, x87_truncate_i16, x87_truncate_i32, x87_truncate_i64,
+};
+pub use x87_env::{STACK_FAULT, X87Env};
+pub use x87_execute::{Binary, Compare, Store, Unary};
+pub use x87_remainder::{Quotient, Remainder, x87_remainder};
+pub use x87_scale::{x87_examine, x87_extract, x87_round_to_integer, x87_scale};
+pub use x87_state::{BUSY, C0, C1, C2, C3, ERROR_SUMMARY, LastInstruction, X87};
 
 #[cfg(test)]
 mod sse_tests;
