@@ -1,1 +1,3 @@
 //! One PC: configuration, wiring, boot protocols, run loop, saved state.
+
+pub mod acpi;

@@ -49,7 +49,7 @@ fn every_field_comes_back() {
         let mut writer = Writer::new();
         writer.put(0, &state).expect("encodes");
         let bytes = writer.into_vec().expect("is a container");
-        let read = Container::parse(&bytes).and_then(|container| Ok(container.section(0))).expect("is whole");
+        let read = Container::parse(&bytes).map(|container| container.section(0)).expect("is whole");
         let mut lapic = Lapic::new(9, false);
         lapic.restore(read.expect("decodes")).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(lapic.save(), state, "{name}");
