@@ -35,6 +35,8 @@ pub mod selectors {
     pub const DATA: u16 = 0x2b;
     /// 32-bit user code.
     pub const CODE32: u16 = 0x23;
+    /// What ES, CS, SS, DS, FS and GS hold before a case.
+    pub const INITIAL: [u16; 6] = [0, CODE, DATA, 0, 0, 0];
 }
 
 /// Offset in the compared memory of an address in it.
@@ -121,6 +123,8 @@ pub struct State {
     pub rip: u64,
     /// RFLAGS.
     pub rflags: u64,
+    /// ES, CS, SS, DS, FS, GS.
+    pub selectors: [u16; 6],
     /// Base of FS.
     pub fs_base: u64,
     /// Base of GS.
@@ -280,11 +284,8 @@ impl fmt::Debug for State {
         for (i, value) in self.gpr.iter().enumerate() {
             write!(f, "  {:>3}={value:016x}{}", gpr_name(i), if i % 4 == 3 { "\n" } else { "" })?;
         }
-        write!(
-            f,
-            "  rip={:x} rflags={:x} fs_base={:x} gs_base={:x} ",
-            self.rip, self.rflags, self.fs_base, self.gs_base
-        )?;
+        write!(f, "  rip={:x} rflags={:x} selectors={:x?} ", self.rip, self.rflags, self.selectors)?;
+        write!(f, "fs_base={:x} gs_base={:x} ", self.fs_base, self.gs_base)?;
         self.fpu.fmt(f)
     }
 }

@@ -2,9 +2,14 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 pub mod case;
+pub mod compare;
+pub mod coverage;
+pub mod differences;
 pub mod generate;
 pub mod memory;
 pub mod native;
 pub mod random;
+pub mod runner;
 pub mod scope;
+pub mod undefined;
 pub mod values;

@@ -42,6 +42,13 @@ impl Exclusion {
     ];
 }
 
+impl Exclusion {
+    /// Whether the interpreter has the instruction all the same.
+    pub fn is_implemented(self) -> bool {
+        !matches!(self, Self::OtherModes | Self::NotInModel | Self::NotIntel | Self::TwoInstructions)
+    }
+}
+
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

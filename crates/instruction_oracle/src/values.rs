@@ -90,8 +90,8 @@ impl Format {
                 let power = random.pick(&[0, 1, 7, 8, 15, 16, 31, 32, 52, 53, 63, 64]);
                 self.pack(sign, self.bias() + power, 0).wrapping_add(random.below(5)).wrapping_sub(2)
             }
-            14 | 15 => self.from_integer(sign, random.below(1000), random.below(3)),
-            16 => self.from_integer(sign, random.bits() >> random.below(64), 0),
+            14 | 15 => self.integral(sign, random.below(1000), random.below(3)),
+            16 => self.integral(sign, random.bits() >> random.below(64), 0),
             17..=19 => self.pack(sign, self.bias() - 8 + random.below(17), self.fraction(random)),
             20 | 21 => self.pack(sign, self.bias() - 30 + random.below(95), self.fraction(random)),
             22 => self.pack(sign, random.bits(), self.fraction(random)),
@@ -100,7 +100,7 @@ impl Format {
     }
 
     /// `value / 2^halvings`, rounded towards zero.
-    fn from_integer(self, sign: u64, value: u64, halvings: u64) -> u64 {
+    fn integral(self, sign: u64, value: u64, halvings: u64) -> u64 {
         if value == 0 {
             return self.pack(sign, 0, 0);
         }
@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn integers_become_the_floating_point_numbers_they_are() {
-        assert_eq!(SINGLE.from_integer(0, 3, 0) as u32, 3f32.to_bits());
-        assert_eq!(DOUBLE.from_integer(1, 5, 1), (-2.5f64).to_bits());
-        assert_eq!(DOUBLE.from_integer(0, 1, 0), 1f64.to_bits());
+        assert_eq!(SINGLE.integral(0, 3, 0) as u32, 3f32.to_bits());
+        assert_eq!(DOUBLE.integral(1, 5, 1), (-2.5f64).to_bits());
+        assert_eq!(DOUBLE.integral(0, 1, 0), 1f64.to_bits());
     }
 
     #[test]

@@ -370,9 +370,7 @@ fn division(random: &mut Random, instruction: &Instruction, state: &mut State, p
     };
     if size == 1 {
         state.gpr[RAX] = state.gpr[RAX] & !0xff00 | (high & 0xff) << 8;
-    } else if !addresses_with(instruction, RDX)
-        && !(instruction.op0_kind() == OpKind::Register
-            && instruction.op0_register().full_register() == Register::RDX)
+    } else if !addresses_with(instruction, RDX) && instruction.op0_register().full_register() != Register::RDX
     {
         state.gpr[RDX] = state.gpr[RDX] & !mask | high & mask;
     }

@@ -71,8 +71,10 @@ impl Generator {
         // The bases are loaded with WRFSBASE and WRGSBASE, which refuse other addresses.
         debug_assert!(place::is_canonical(state.fs_base) && place::is_canonical(state.gs_base));
 
-        self.encoder.encode(&instruction, ENTRY).map_err(|error| Failure::Encoder(error.to_string()))?;
+        let encoded = self.encoder.encode(&instruction, ENTRY);
+        // Taken in any case: a failed attempt leaves bytes behind.
         let mut bytes = self.encoder.take_buffer();
+        encoded.map_err(|error| Failure::Encoder(error.to_string()))?;
         let mut decoded = Case::decode(&bytes);
         let mut extended = [&[0], bytes.as_slice()].concat();
         if decoded.code() != code {

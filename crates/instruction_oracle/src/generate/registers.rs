@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, MemorySize};
 
-use crate::case::{ENTRY, FpuState, State};
+use crate::case::{ENTRY, FpuState, State, selectors};
 use crate::random::Random;
 use crate::values::{self, Lanes, Pool};
 
@@ -53,7 +53,7 @@ pub(super) fn random_state(random: &mut Random, lanes: Option<Lanes>) -> (State,
     let xmm = std::array::from_fn(|_| pool.vector(random));
     let mut fpu = FpuState { fcw: 0x37f, fsw: 0, ftw: 0, mxcsr: mxcsr(random), st: [0; 8], xmm };
     x87(random, &mut fpu, &pool);
-    (State { gpr, rip: ENTRY, rflags, fs_base: 0, gs_base: 0, fpu }, pool)
+    (State { gpr, rip: ENTRY, rflags, selectors: selectors::INITIAL, fs_base: 0, gs_base: 0, fpu }, pool)
 }
 
 /// A valid MXCSR.

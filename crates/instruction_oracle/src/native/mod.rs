@@ -125,6 +125,7 @@ impl Engine for Native {
             gpr: page.gpr,
             rip,
             rflags: page.rflags,
+            selectors: page.selectors,
             fs_base: if self.segment_bases { page.fs_base } else { case.state.fs_base },
             gs_base: if self.segment_bases { page.gs_base } else { case.state.gs_base },
             fpu: FpuState::from_image(&page.fx),
@@ -235,7 +236,7 @@ fn map_fixed(address: u64, size: u64, protection: i32, file: Option<(i32, u64)>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Encoding;
+    use crate::case::{Encoding, selectors};
     use crate::memory::patched;
 
     fn state() -> State {
@@ -243,6 +244,7 @@ mod tests {
             gpr: std::array::from_fn(|i| 0x1111_1111_1111_1111 * i as u64),
             rip: ENTRY,
             rflags: 0x202,
+            selectors: selectors::INITIAL,
             fs_base: 0,
             gs_base: 0,
             fpu: FpuState { fcw: 0x37f, fsw: 0, ftw: 0, mxcsr: 0x1f80, st: [0; 8], xmm: [0; 16] },

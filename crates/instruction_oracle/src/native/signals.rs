@@ -80,6 +80,9 @@ pub(super) extern "C" fn handle(signal: c_int, _info: *mut siginfo_t, context: *
     page.vector = get(libc::REG_TRAPNO);
     page.error_code = get(libc::REG_ERR);
     page.cr2 = get(libc::REG_CR2);
+    let selectors = get(libc::REG_CSGSFS);
+    page.selectors[1] = selectors as u16;
+    page.selectors[2] = (selectors >> 48) as u16;
     page.signalled = 1;
     // SAFETY: on x86-64 the pointer is to a frame that starts with an FXSAVE64 image of 512 bytes.
     page.fx = unsafe { *context.uc_mcontext.fpregs.cast::<[u8; 512]>() };
