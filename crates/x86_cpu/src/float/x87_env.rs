@@ -33,6 +33,11 @@ impl X87Env {
         self.unmasked() & exception::BEFORE != 0
     }
 
+    /// Whether a load pushes nothing: a denormal is loaded even if its exception is unmasked.
+    pub(super) const fn blocks_load(&self) -> bool {
+        self.unmasked() & exception::INVALID != 0
+    }
+
     /// Whether nothing may be stored in memory. There the exponent of a result cannot be adjusted, so that an unmasked
     /// overflow or underflow leaves the operand where it is (SDM 1 8.5.5, 8.5.6).
     #[must_use]
@@ -50,7 +55,7 @@ impl X87Env {
     /// Condition code C1: the result was rounded up, or the stack fault was an overflow.
     #[must_use]
     pub const fn c1(&self) -> bool {
-        self.c1
+        self.c1 && !self.blocks_result()
     }
 
     const fn unmasked(&self) -> u32 {
@@ -60,7 +65,6 @@ impl X87Env {
     pub(super) const fn raise(&mut self, flags: u32) {
         self.raised |= flags;
     }
-
 
     pub(super) const fn is_masked(&self, exception: u32) -> bool {
         self.control as u32 & exception != 0

@@ -124,10 +124,15 @@ impl X87 {
         let mut env = self.env();
         let remainder = x87_remainder(self.st(0), self.st(1), kind, &mut env);
         self.complete(&env, 0, remainder.value, false);
-        let bit = |from: u8, code: u16| if remainder.quotient & from != 0 { code } else { 0 };
-        let incomplete = if remainder.complete { 0 } else { C2 };
-        // The value is exact, so that C1 is free for the quotient - except where an unmasked underflow scaled it.
-        self.set_condition(C0 | C1 | C2 | C3, bit(4, C0) | bit(2, C3) | bit(1, C1) | incomplete);
+        self.set_condition(C2, 0);
+        if env.blocks_result() {
+            return;
+        }
+        self.set_condition(C2, if remainder.complete { 0 } else { C2 });
+        if let Some(quotient) = remainder.quotient {
+            let bit = |from: u8, code: u16| if quotient & from != 0 { code } else { 0 };
+            self.set_condition(C0 | C1 | C3, bit(4, C0) | bit(2, C3) | bit(1, C1));
+        }
     }
 
     /// FXTRACT, FSINCOS, FPTAN: two results, of which the first replaces ST(0) and the second is pushed. `None` from the
@@ -251,14 +256,14 @@ impl X87 {
         let mut env = self.env();
         let value = value(&mut env);
         self.finish(&env);
-        if !env.blocks_result() {
+        if !env.blocks_load() {
             self.push(value);
         }
     }
 
     /// FLD ST(st).
     pub fn load_register(&mut self, st: u8) {
-        if self.is_empty(st) && self.is_empty(7) {
+        if self.is_empty(st) {
             if self.stack_fault(false) {
                 self.push(F80::INDEFINITE);
             }
@@ -330,6 +335,12 @@ impl X87 {
         } else if condition {
             self.set_st(0, self.st(st));
         }
+    }
+
+    /// FFREE.
+    pub fn make_empty(&mut self, st: u8) {
+        self.set_condition(C1, 0);
+        self.free(st);
     }
 
     /// FINCSTP (1), FDECSTP (-1).

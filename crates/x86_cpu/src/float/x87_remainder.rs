@@ -12,8 +12,9 @@ pub struct Remainder {
     pub value: F80,
     /// Whether the reduction is complete; if not, C2 is set and the instruction has to be repeated.
     pub complete: bool,
-    /// The three lowest bits of the quotient: C0 (bit 2), C3 (bit 1), C1 (bit 0). Zero if incomplete.
-    pub quotient: u8,
+    /// The three lowest bits of the quotient: C0 (bit 2), C3 (bit 1), C1 (bit 0). Zero if incomplete; `None` if there is none,
+    /// since an operand was a NaN or the operation invalid.
+    pub quotient: Option<u8>,
 }
 
 /// How a quotient becomes an integer.
@@ -27,12 +28,14 @@ pub enum Quotient {
 
 /// FPREM, FPREM1: one step of `a mod b` (SDM 2 FPREM). A step reduces the difference of the exponents by at most 63.
 pub fn x87_remainder(a: F80, b: F80, kind: Quotient, env: &mut X87Env) -> Remainder {
-    let done = |value| Remainder { value, complete: true, quotient: 0 };
+    let done = |value| Remainder { value, complete: true, quotient: Some(0) };
     if let Some(nan) = propagate(a, b, env) {
-        return done(nan);
+        return Remainder { quotient: None, ..done(nan) };
     }
     let (dividend, divisor) = match (a.value(), b.value()) {
-        (F80Value::Infinity, _) | (_, F80Value::Zero) => return done(env.invalid()),
+        (F80Value::Infinity, _) | (_, F80Value::Zero) => {
+            return Remainder { quotient: None, ..done(env.invalid()) };
+        }
         (F80Value::Finite(dividend), F80Value::Finite(divisor)) => (dividend, divisor),
         _ => {
             check_denormals(a.into(), b.into(), env);
@@ -72,7 +75,7 @@ pub fn x87_remainder(a: F80, b: F80, kind: Quotient, env: &mut X87Env) -> Remain
         Some(wide) => env.finish(wide, 64),
         None => F80::zero(dividend.negative),
     };
-    Remainder { value, complete, quotient: if complete { (quotient & 7) as u8 } else { 0 } }
+    Remainder { value, complete, quotient: Some(if complete { (quotient & 7) as u8 } else { 0 }) }
 }
 
 /// An operand that is its own remainder; it may still underflow.

@@ -172,12 +172,12 @@ impl X87 {
         self.tags >> self.index(st) & 1 == 0
     }
 
-    /// FFREE: makes ST(st) empty.
+    /// Makes ST(st) empty.
     pub const fn free(&mut self, st: u8) {
         self.tags &= !(1 << self.index(st));
     }
 
-    /// FINCSTP, FDECSTP: moves the top of the stack; tags and registers stay.
+    /// Moves the top of the stack; tags and registers stay.
     pub const fn rotate(&mut self, by: i8) {
         self.set_top((self.top() as i8 + by) as u8);
     }
