@@ -37,7 +37,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` failed: {}\n{}", describe(command), output.status, said.trim_end());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("`{}` printed other than UTF-8", describe(command)))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` printed other than UTF-8", describe(command)))
 }
 
 /// Runs a `cargo build` and returns the executable that it made.

@@ -7,6 +7,7 @@ mod download;
 mod fixtures;
 mod progress;
 mod run_guest;
+mod steps;
 mod test;
 mod workspace;
 

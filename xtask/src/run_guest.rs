@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_users_flags_replace_the_defaults() {
-        let flags = ["-m2G".into(), "--append=console=ttyS0 testudo.shell".into(), "--cpus".into(), "4".into()];
+        let flags =
+            ["-m2G".into(), "--append=console=ttyS0 testudo.shell".into(), "--cpus".into(), "4".into()];
         let arguments = arguments(Guest::Linux, &flags);
         let given = |name: &str| arguments.iter().filter(|argument| is_flag(argument, name)).count();
         assert_eq!((given("--memory"), given("-m"), given("--append"), given("--initrd")), (0, 1, 1, 1));

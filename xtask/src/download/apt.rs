@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn a_meta_package_names_the_real_one() {
         let mut package = parse_package(META).unwrap();
-        let real = Dependency { name: "linux-image-6.1.0-5-cloud-amd64".into(), version: Some("6.1.9-2".into()) };
+        let real =
+            Dependency { name: "linux-image-6.1.0-5-cloud-amd64".into(), version: Some("6.1.9-2".into()) };
         assert_eq!(package.dependency("linux-image-"), Some(real));
         assert_eq!(package.dependency("busybox"), None);
         package.depends = "linux-image-6.8.0-45-generic".into();

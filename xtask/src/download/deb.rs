@@ -24,7 +24,9 @@ fn find(package: impl Read, wanted: impl Fn(&Path) -> bool) -> Result<Vec<u8>> {
             "data.tar" => find_in_tar(member, wanted),
             "data.tar.xz" => find_in_tar(XzReader::new(BufReader::new(member), true), wanted),
             "data.tar.zst" => find_in_tar(StreamingDecoder::new(BufReader::new(member))?, wanted),
-            data if data.starts_with("data.tar") => bail!("{data} is compressed in a way that is not supported"),
+            data if data.starts_with("data.tar") => {
+                bail!("{data} is compressed in a way that is not supported")
+            }
             _ => continue,
         };
     }
@@ -42,7 +44,9 @@ fn find_in_tar(data: impl Read, wanted: impl Fn(&Path) -> bool) -> Result<Vec<u8
                 bail!("{} has {size} bytes", path.display());
             }
             let mut bytes = Vec::new();
-            file.take(size).read_to_end(&mut bytes).with_context(|| format!("unpacking {}", path.display()))?;
+            file.take(size)
+                .read_to_end(&mut bytes)
+                .with_context(|| format!("unpacking {}", path.display()))?;
             return Ok(bytes);
         }
     }
@@ -62,13 +66,11 @@ mod tests {
             tar.append_data(&mut header, path, contents).unwrap();
         }
         let tar = tar.into_inner().unwrap();
-        let mut package = Vec::new();
-        let mut builder = ar::Builder::new(&mut package);
+        let mut builder = ar::Builder::new(Vec::new());
         for (name, contents) in [("debian-binary", &b"2.0\n"[..]), (member, &tar)] {
             builder.append(&ar::Header::new(name.into(), contents.len() as u64), contents).unwrap();
         }
-        drop(builder);
-        package
+        builder.into_inner().unwrap()
     }
 
     #[test]

@@ -96,7 +96,9 @@ fn download(wanted: Wanted, folder: &Path) -> Result<(Package, PathBuf)> {
     let distribution = release::host().with_context(|| no_apt(wanted))?;
     let from_system = download_with(&Apt::system(), wanted, distribution, folder);
     let Err(reason) = from_system else { return from_system };
-    progress::announce(&format!("the system's package lists do not do ({reason:#}); getting lists of our own"));
+    progress::announce(&format!(
+        "the system's package lists do not do ({reason:#}); getting lists of our own"
+    ));
     let apt = Apt::private(&folder.join("apt"))?;
     apt.update()?;
     download_with(&apt, wanted, distribution, folder).with_context(|| no_apt(wanted))
@@ -143,7 +145,9 @@ fn resolve(apt: &Apt, wanted: Wanted, distribution: Distribution) -> Result<Pack
         return match wanted {
             Wanted::Busybox => Ok(package),
             Wanted::Kernel => {
-                let image = package.dependency("linux-image-").with_context(|| format!("{name} depends on no kernel"))?;
+                let image = package
+                    .dependency("linux-image-")
+                    .with_context(|| format!("{name} depends on no kernel"))?;
                 apt.candidate(&image.name, image.version.as_deref())
             }
         };
