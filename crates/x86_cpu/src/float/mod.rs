@@ -29,7 +29,9 @@ mod x87_env;
 mod x87_execute;
 mod x87_remainder;
 mod x87_scale;
+mod x87_series;
 mod x87_state;
+mod x87_transcendental;
 
 pub use env::{SseEnv, exception};
 pub use f80::{F80, Operand};
@@ -55,6 +57,10 @@ pub use x87_execute::{Binary, Compare, Store, Unary};
 pub use x87_remainder::{Quotient, Remainder, x87_remainder};
 pub use x87_scale::{x87_examine, x87_extract, x87_round_to_integer, x87_scale};
 pub use x87_state::{BUSY, C0, C1, C2, C3, ERROR_SUMMARY, LastInstruction, X87};
+pub use x87_transcendental::{
+    x87_arc_tangent, x87_cosine, x87_sine, x87_sine_and_cosine, x87_tangent, x87_two_to_x_minus_one,
+    x87_y_log2_x, x87_y_log2_x_plus_one,
+};
 
 #[cfg(test)]
 mod sse_tests;
