@@ -103,7 +103,8 @@ impl Cpu {
     /// whatever EFLAGS.AC says (SDM 3A 4.6.1).
     #[inline(never)]
     pub(crate) fn read_system<T: Word>(&mut self, mem: &GuestMemory, linear: u64) -> Result<T, Fault> {
-        let runs = self.translate_range(mem, linear, T::SIZE, Vector::GP, Access::system(false))?;
+        let wraps = !self.long_mode();
+        let runs = self.translate_range(mem, linear, T::SIZE, Vector::GP, Access::system(false), wraps)?;
         self.load(mem, runs)
     }
 
@@ -115,7 +116,8 @@ impl Cpu {
         linear: u64,
         value: T,
     ) -> Result<(), Fault> {
-        let runs = self.translate_range(mem, linear, T::SIZE, Vector::GP, Access::system(true))?;
+        let wraps = !self.long_mode();
+        let runs = self.translate_range(mem, linear, T::SIZE, Vector::GP, Access::system(true), wraps)?;
         self.store(mem, runs, value);
         Ok(())
     }
@@ -131,7 +133,8 @@ impl Cpu {
         cpl: u8,
     ) -> Result<(), Fault> {
         let access = Access { user: cpl == 3, ..Access::system(true) };
-        let runs = self.translate_range(mem, linear, T::SIZE, Vector::SS, access)?;
+        let wraps = !self.long_mode();
+        let runs = self.translate_range(mem, linear, T::SIZE, Vector::SS, access, wraps)?;
         if self.data_breakpoints_armed() {
             self.note_data_access(linear, T::SIZE, true);
         }
@@ -196,11 +199,8 @@ impl Cpu {
     /// flush, a change of context or a fetch from another page.
     pub(crate) fn translate_fetch(&mut self, mem: &GuestMemory, linear: u64) -> Result<u64, Fault> {
         let physical = self.translate_fetch_second(mem, linear)?;
-        self.tlb.fetch = FetchTranslation {
-            linear_page: linear & PAGE_MASK,
-            frame: physical & PAGE_MASK,
-            valid: true,
-        };
+        self.tlb.fetch =
+            FetchTranslation { linear_page: linear & PAGE_MASK, frame: physical & PAGE_MASK, valid: true };
         Ok(physical)
     }
 
@@ -287,7 +287,8 @@ impl Cpu {
         access: Access,
     ) -> Result<Runs, Fault> {
         let vector = if usize::from(seg) == SS { Vector::SS } else { Vector::GP };
-        let runs = self.translate_range(mem, linear, size, vector, access)?;
+        let wraps = !self.mode.is_64() && linear <= 0xffff_ffff;
+        let runs = self.translate_range(mem, linear, size, vector, access, wraps)?;
         // Last of the faults of an access (SDM 3A table 6-2).
         if self.alignment_checks() && linear & (size - 1) != 0 {
             return Err(self.raise_code(Vector::AC, 0));
@@ -295,7 +296,8 @@ impl Cpu {
         Ok(runs)
     }
 
-    /// Finds `size` bytes (16 at most) at `linear`; `vector` is for an address that is not canonical.
+    /// Finds `size` bytes (16 at most) at `linear`; `vector` is for an address that is not canonical. With `wraps` the linear
+    /// address space ends at 4 GiB (SDM 3A 3.3.1).
     fn translate_range(
         &mut self,
         mem: &GuestMemory,
@@ -303,7 +305,10 @@ impl Cpu {
         size: u64,
         vector: Vector,
         access: Access,
+        wraps: bool,
     ) -> Result<Runs, Fault> {
+        let space = if wraps { 0xffff_ffff } else { u64::MAX };
+        let linear = linear & space;
         let last = linear.wrapping_add(size - 1);
         if self.long_mode() && !(is_canonical(linear) && is_canonical(last)) {
             return Err(self.raise_code(vector, 0));
@@ -313,12 +318,7 @@ impl Cpu {
         if size <= room {
             return Ok(Runs { first, first_len: size, second: 0, second_len: 0 });
         }
-        // Outside 64-bit mode linear addresses wrap at 4 GiB (SDM 3A 3.3.1), unless they were wider to begin with (tables of
-        // a 64-bit system used in compatibility mode).
-        let mut next = linear.wrapping_add(room);
-        if !self.mode.is_64() && linear <= 0xffff_ffff {
-            next &= 0xffff_ffff;
-        }
+        let next = linear.wrapping_add(room) & space;
         let second = self.translate(mem, next, access)?;
         Ok(Runs { first, first_len: room, second, second_len: size - room })
     }
