@@ -188,6 +188,34 @@ impl GuestMemory {
         unsafe { self.map.as_mut_ptr().add(offset as usize).cast::<T>().write_unaligned(value) }
     }
 
+    /// Copies `len` bytes between two ranges, each within one page, of which the destination was admitted for writes in the
+    /// present epoch. Nothing happens outside RAM.
+    #[inline]
+    pub fn copy_admitted(&self, source: u64, destination: u64, len: u64) {
+        let fits = |offset: u64| offset < self.len && len <= PAGE_SIZE - offset % PAGE_SIZE;
+        if fits(source) && fits(destination) {
+            // SAFETY: both ranges lie within a page of the mapping; `copy_to` allows them to overlap.
+            unsafe {
+                let base = self.map.as_mut_ptr();
+                base.add(source as usize).copy_to(base.add(destination as usize), len as usize);
+            }
+        }
+    }
+
+    /// Stores `count` times `value` to a range within one page that was admitted for writes in the present epoch.
+    #[inline]
+    pub fn fill_admitted<T: Word>(&self, offset: u64, value: T, count: u64) {
+        if offset < self.len && count <= (PAGE_SIZE - offset % PAGE_SIZE) / T::SIZE {
+            // SAFETY: the range lies within a page of the mapping.
+            unsafe {
+                let base = self.map.as_mut_ptr().add(offset as usize).cast::<T>();
+                for index in 0..count as usize {
+                    base.add(index).write_unaligned(value);
+                }
+            }
+        }
+    }
+
     /// Marks the page of `offset` dirty and says whether stores may go straight to it for as long as [`Self::epoch`] stays
     /// the same. They may not where code was decoded from.
     #[inline]

@@ -1,1 +1,32 @@
 //! An x86-64 processor in software: decode, translate, execute.
+
+mod access;
+mod block;
+mod clock;
+mod cpu;
+mod cpuid;
+mod decode;
+mod event;
+mod exec;
+mod flags;
+mod float;
+mod memory;
+mod msr;
+mod op;
+mod paging;
+mod random;
+mod registers;
+mod run;
+mod saved_state;
+mod simd;
+mod system;
+mod tlb;
+
+pub use block::BlockCache;
+pub use clock::Clock;
+pub use cpu::Cpu;
+pub use event::{Answer, Exit};
+pub use msr::{MsrRefused, savable_msrs};
+pub use registers::{DebugRegisters, InvalidRegister, Registers, SpecialRegisters};
+pub use saved_state::{CpuStateV1, MsrsStateV1, SegmentStateV1, X87StateV1};
+pub use tlb::{TlbEntryStateV1, TlbStateV1};

@@ -1,0 +1,56 @@
+//! The handlers of operations, a file per family.
+//!
+//! Each family has one function `lower`, which the decoder asks: given an instruction whose operands are already in `op`, it
+//! returns the handler, or nothing if the instruction is not of the family. Handlers are generic over the operation, the
+//! operand type and the addressing form, so that what is known when an instruction is decoded is not asked when it runs.
+
+pub(crate) mod arith;
+pub(crate) mod bits;
+pub(crate) mod bmi;
+pub(crate) mod branch;
+pub(crate) mod cond;
+pub(crate) mod decimal;
+pub(crate) mod exchange;
+pub(crate) mod mmx;
+pub(crate) mod mov;
+pub(crate) mod muldiv;
+pub(crate) mod operand;
+pub(crate) mod shift;
+pub(crate) mod sse;
+pub(crate) mod sse_move;
+pub(crate) mod sse_packed;
+pub(crate) mod sse_shuffle;
+pub(crate) mod sse_text;
+pub(crate) mod stack;
+pub(crate) mod string;
+
+use iced_x86::Instruction;
+
+use crate::op::{Handler, Op};
+
+/// What the decoder knows beside the instruction itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// The memory operand, if any, needs neither a segment base nor a limit nor a cut to the address size.
+    pub(crate) flat: bool,
+    /// How the code is decoded.
+    pub(crate) mode: crate::cpu::CodeMode,
+}
+
+/// The handler for `instruction`, asked of one family after the other.
+pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Option<Handler> {
+    arith::lower(instruction, op, form)
+        .or_else(|| mov::lower(instruction, op, form))
+        .or_else(|| cond::lower(instruction, op, form))
+        .or_else(|| branch::lower(instruction, op, form))
+        .or_else(|| stack::lower(instruction, op, form))
+        .or_else(|| shift::lower(instruction, op, form))
+        .or_else(|| bits::lower(instruction, op, form))
+        .or_else(|| muldiv::lower(instruction, op, form))
+        .or_else(|| exchange::lower(instruction, op, form))
+        .or_else(|| string::lower(instruction, op, form))
+        .or_else(|| decimal::lower(instruction, op, form))
+        .or_else(|| sse::lower(instruction, op, form))
+        .or_else(|| bmi::lower(instruction, op, form))
+        .or_else(|| crate::system::lower(instruction, op, form))
+}

@@ -1,0 +1,172 @@
+//! The compact operation: what one decoded instruction becomes, and how one operation leads to the next.
+//!
+//! A block is a slice of [`Op`]s. Each operation's handler does its work and then calls the handler of the operation behind
+//! it ([`next!`]), as the last thing it does, with the rest of the slice: the compiler turns that into a jump, so that an
+//! operation costs one indirect branch. Where it does not (a debug build), the depth is bounded by [`MAX_BLOCK_OPS`].
+
+use guest_memory::GuestMemory;
+
+use crate::Cpu;
+
+/// Most operations in one block.
+pub(crate) const MAX_BLOCK_OPS: usize = 48;
+
+/// Index in `Cpu::regs` of a register that is always 0: the base or index of addresses that have none.
+pub(crate) const ZERO: u8 = 16;
+/// Index in `Cpu::regs` of the instruction pointer at the start of the running block: the base of RIP-relative addresses,
+/// and what every operation's own position is counted from.
+pub(crate) const BLOCK_RIP: u8 = 17;
+/// Added to a byte register's index: bits 15:8 (AH, CH, DH, BH).
+pub(crate) const HIGH_BYTE: u8 = 0x20;
+
+/// An access or an instruction could not complete: what happened instead is in `Cpu::pending`. Handlers answer it with
+/// [`Cpu::abort`] and change nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault;
+
+/// How a run of operations ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Flow {
+    /// The slice ran out: go on behind its last instruction.
+    End,
+    /// A direct branch went to `Cpu::rip`.
+    Taken,
+    /// `Cpu::rip` was loaded from a register or memory.
+    Indirect,
+    /// The instruction at `Cpu::rip` did not complete; `Cpu::pending` says why. `Cpu::retired` is exact.
+    Abort,
+    /// An instruction completed and the run loop has to look before the next: mode, mapping, code or interrupts may have
+    /// changed. `Cpu::rip` and `Cpu::retired` are exact.
+    Stop,
+}
+
+/// What executes an operation: the first of `ops`.
+pub(crate) type Handler = fn(&mut Cpu, &GuestMemory, &[Op]) -> Flow;
+
+/// One decoded instruction (or two that were fused), 40 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Op {
+    /// What executes it.
+    pub(crate) run: Handler,
+    /// Immediate, or the distance of a branch target from the start of the block.
+    pub(crate) imm: u64,
+    /// Displacement, sign-extended; for RIP-relative addresses counted from the start of the block.
+    pub(crate) disp: u64,
+    /// Start of the instruction in bytes from the start of the block.
+    pub(crate) start: u16,
+    /// End of the instruction in bytes from the start of the block.
+    pub(crate) end: u16,
+    /// Instructions of the block before this operation.
+    pub(crate) before: u8,
+    /// Instructions in this operation.
+    pub(crate) count: u8,
+    /// First register operand (destination where there is one).
+    pub(crate) dst: u8,
+    /// Second register operand.
+    pub(crate) src: u8,
+    /// Third register operand or other small number.
+    pub(crate) aux: u8,
+    /// Base register of the memory operand, [`ZERO`] or [`BLOCK_RIP`].
+    pub(crate) base: u8,
+    /// Index register of the memory operand or [`ZERO`].
+    pub(crate) index: u8,
+    /// log2 of the index's scale.
+    pub(crate) scale: u8,
+    /// Segment of the memory operand (index as encoded in instructions).
+    pub(crate) seg: u8,
+    /// log2 of the bytes of an address: 1, 2 or 3.
+    pub(crate) address_size: u8,
+    /// log2 of the operand size in bytes, for handlers that ask at run time.
+    pub(crate) size: u8,
+    /// Prefixes a handler may ask for ([`PREFIX_REP`] ...).
+    pub(crate) prefixes: u8,
+}
+
+/// F3 before a string instruction.
+pub(crate) const PREFIX_REP: u8 = 1;
+/// F2 before a string instruction.
+pub(crate) const PREFIX_REPNE: u8 = 2;
+/// LOCK.
+pub(crate) const PREFIX_LOCK: u8 = 4;
+
+impl std::fmt::Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Op")
+            .field("start", &self.start)
+            .field("end", &self.end)
+            .field("dst", &self.dst)
+            .field("src", &self.src)
+            .field("imm", &self.imm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Goes on with the operation behind the first of `$ops`. The last expression of a handler.
+macro_rules! next {
+    ($cpu:ident, $mem:ident, $ops:ident) => {
+        match $ops.get(1..) {
+            Some(rest @ [op, ..]) => (op.run)($cpu, $mem, rest),
+            _ => $crate::op::Flow::End,
+        }
+    };
+}
+
+/// The same behind an operation that wrote memory: the write may have hit code or a device.
+macro_rules! next_after_write {
+    ($cpu:ident, $mem:ident, $ops:ident) => {
+        if $cpu.stop_block { $cpu.stop(&$ops[0]) } else { $crate::op::next!($cpu, $mem, $ops) }
+    };
+}
+
+/// The value of a `Result<_, Fault>`, or the end of the handler.
+macro_rules! attempt {
+    ($cpu:ident, $ops:ident, $result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err($crate::op::Fault) => return $cpu.abort(&$ops[0]),
+        }
+    };
+}
+
+pub(crate) use {attempt, next, next_after_write};
+
+impl Cpu {
+    /// Ends the block because the instruction of `op` did not complete.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn abort(&mut self, op: &Op) -> Flow {
+        self.rip = self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(u64::from(op.start)));
+        self.retired += u64::from(op.before);
+        Flow::Abort
+    }
+
+    /// Ends the block behind the completed instruction of `op`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn stop(&mut self, op: &Op) -> Flow {
+        self.rip = self.next_ip(op);
+        self.retired += u64::from(op.before) + u64::from(op.count);
+        Flow::Stop
+    }
+
+    /// Ends the block behind a completed instruction that has set `rip` itself.
+    #[inline]
+    pub(crate) fn stop_at(&mut self, op: &Op, rip: u64) -> Flow {
+        self.rip = rip;
+        self.retired += u64::from(op.before) + u64::from(op.count);
+        Flow::Stop
+    }
+
+    /// Instruction pointer behind the instruction of `op`.
+    #[inline(always)]
+    pub(crate) fn next_ip(&self, op: &Op) -> u64 {
+        self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(u64::from(op.end)))
+    }
+
+    /// Instruction pointer of the instruction of `op`.
+    #[inline(always)]
+    pub(crate) fn this_ip(&self, op: &Op) -> u64 {
+        self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(u64::from(op.start)))
+    }
+}

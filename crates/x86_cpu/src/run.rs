@@ -1,0 +1,304 @@
+//! The main loop: find the block at RIP, run it, look what happened, until an exit.
+
+use guest_memory::GuestMemory;
+use x86_defs::rflags::{IF, TF};
+use x86_defs::segment::index::CS;
+
+use crate::block::{BlockCache, NONE, key};
+use crate::cpu::CodeMode;
+use crate::decode::decode_block;
+use crate::event::{Attention, Exit, InterruptShadow, Pending};
+use crate::op::{BLOCK_RIP, Fault, Flow};
+use crate::tlb::PAGE_MASK;
+use crate::Cpu;
+
+impl Cpu {
+    /// Runs at most `budget` instructions (deliveries of events count as one each) and says why it stopped. The stop is exact,
+    /// between two instructions.
+    pub fn run(&mut self, mem: &GuestMemory, blocks: &mut BlockCache, budget: u64) -> Exit {
+        self.limit = self.retired.saturating_add(budget);
+        self.replay.cursor = 0;
+        self.stop_block = false;
+        self.tlb.sync_epoch(mem);
+        if mem.code_written() {
+            blocks.drop_overwritten(mem);
+        }
+        self.refresh_attention();
+        loop {
+            if let Some(exit) = self.run_blocks(mem, blocks) {
+                return exit;
+            }
+        }
+    }
+
+    /// Runs blocks until something has to be looked at; an exit, or nothing if it was dealt with.
+    fn run_blocks(&mut self, mem: &GuestMemory, blocks: &mut BlockCache) -> Option<Exit> {
+        // The block that ran last and which of its links leads on.
+        let mut from = (NONE, 0_usize);
+        loop {
+            let mut mode = self.mode;
+            if self.attention.0 != 0 {
+                if let Some(exit) = self.attend(mem) {
+                    return Some(exit);
+                }
+                // Events were delivered or not; what is left is looked at instruction by instruction.
+                mode = self.mode;
+                if self.attention.0 & Attention::STEP != 0 {
+                    return self.step(mem, blocks);
+                }
+                from.0 = NONE;
+            }
+            if self.retired >= self.limit {
+                return Some(Exit::Budget);
+            }
+            let linear = self.wrap_linear(self.code_base.wrapping_add(self.rip));
+            let address = if self.tlb.fetch.covers(linear) {
+                self.tlb.fetch.address(linear)
+            } else {
+                match self.translate_fetch(mem, linear) {
+                    Ok(address) => address,
+                    Err(Fault) => return self.deal_with_pending(mem),
+                }
+            };
+            let wanted = key(address, mode.0);
+            let linked = match blocks.get(from.0) {
+                Some(last) => last.links[from.1].get(),
+                None => NONE,
+            };
+            let index = match blocks.get(linked) {
+                Some(block) if block.key == wanted => linked,
+                _ => match self.locate(mem, blocks, wanted, linear, address, mode) {
+                    Ok(index) => {
+                        if let Some(last) = blocks.get(from.0) {
+                            last.links[from.1].set(index);
+                        }
+                        index
+                    }
+                    Err(Fault) => return self.deal_with_pending(mem),
+                },
+            };
+            let Some(block) = blocks.get(index) else { return None };
+            let count = u64::from(block.count);
+            if count > self.limit - self.retired || block.second_page.is_some() {
+                return self.step(mem, blocks);
+            }
+            if !mode.is_64() && !self.within_code_limit(block.len) {
+                return self.step(mem, blocks);
+            }
+            self.regs[BLOCK_RIP as usize] = self.rip;
+            let Some(first) = block.ops.first() else { return None };
+            match (first.run)(self, mem, &block.ops) {
+                Flow::End => {
+                    self.rip = self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(u64::from(block.len)));
+                    self.retired += count;
+                    from = (index, 0);
+                }
+                Flow::Taken => {
+                    self.retired += count;
+                    from = (index, 1);
+                }
+                Flow::Indirect => {
+                    self.retired += count;
+                    from = (NONE, 0);
+                }
+                Flow::Stop => {
+                    self.finish_stop(mem, blocks);
+                    from = (NONE, 0);
+                    continue;
+                }
+                Flow::Abort => {
+                    if self.stop_block {
+                        self.finish_stop(mem, blocks);
+                    }
+                    return self.deal_with_pending(mem);
+                }
+            }
+            if self.stop_block {
+                self.finish_stop(mem, blocks);
+                from = (NONE, 0);
+            }
+        }
+    }
+
+    /// The block for `wanted`, decoded if need be.
+    #[inline(never)]
+    fn locate(
+        &mut self,
+        mem: &GuestMemory,
+        blocks: &mut BlockCache,
+        wanted: u64,
+        linear: u64,
+        address: u64,
+        mode: CodeMode,
+    ) -> Result<u32, Fault> {
+        if let Some(index) = blocks.find(wanted) {
+            return Ok(index);
+        }
+        let block = decode_block(self, mem, linear, address, mode)?;
+        let index = blocks.insert(mem, block);
+        self.tlb.sync_epoch(mem);
+        Ok(index)
+    }
+
+    /// Whether the `len` bytes at RIP lie inside the limit of CS.
+    #[inline]
+    fn within_code_limit(&self, len: u32) -> bool {
+        let last = (self.rip & 0xffff_ffff) + u64::from(len.max(1)) - 1;
+        last <= u64::from(self.segs[CS].limit)
+    }
+
+    /// Deals with written code and completed writes once the instruction is done.
+    #[cold]
+    #[inline(never)]
+    fn finish_stop(&mut self, mem: &GuestMemory, blocks: &mut BlockCache) {
+        self.stop_block = false;
+        if mem.code_written() {
+            blocks.drop_overwritten(mem);
+        }
+    }
+
+    /// Runs one instruction, with everything that may surround it.
+    #[cold]
+    #[inline(never)]
+    fn step(&mut self, mem: &GuestMemory, blocks: &mut BlockCache) -> Option<Exit> {
+        if self.retired >= self.limit {
+            return Some(Exit::Budget);
+        }
+        if self.check_instruction_breakpoint() {
+            return self.deal_with_pending(mem);
+        }
+        let shadow = std::mem::take(&mut self.shadow);
+        let traced = self.system_flags & TF != 0;
+        let mode = CodeMode(self.mode.0 | CodeMode::STEP);
+        let linear = self.wrap_linear(self.code_base.wrapping_add(self.rip));
+        let fetched = if self.tlb.fetch.covers(linear) {
+            Ok(self.tlb.fetch.address(linear))
+        } else {
+            self.translate_fetch(mem, linear)
+        };
+        let found = fetched.and_then(|address| {
+            let index = self.locate(mem, blocks, key(address, mode.0), linear, address, mode)?;
+            let second = blocks.get(index).and_then(|block| block.second_page);
+            let Some(second) = second else { return Ok(index) };
+            // The second page is looked up at each execution; if it moved, the block is decoded again.
+            let next = self.wrap_linear((linear & PAGE_MASK).wrapping_add(4096));
+            if self.translate_fetch_second(mem, next)? == second {
+                return Ok(index);
+            }
+            let block = decode_block(self, mem, linear, address, mode)?;
+            Ok(blocks.insert(mem, block))
+        });
+        let Ok(index) = found else {
+            self.shadow = shadow;
+            return self.deal_with_pending(mem);
+        };
+        self.tlb.sync_epoch(mem);
+        let block = blocks.get(index)?;
+        if !self.mode.is_64() && !self.within_code_limit(block.len) {
+            self.shadow = shadow;
+            self.gp0();
+            return self.deal_with_pending(mem);
+        }
+        self.regs[BLOCK_RIP as usize] = self.rip;
+        let len = u64::from(block.len);
+        let first = *block.ops.first()?;
+        let flow = (first.run)(self, mem, std::slice::from_ref(&first));
+        match flow {
+            Flow::End => {
+                self.rip = self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(len));
+                self.retired += 1;
+            }
+            Flow::Taken | Flow::Indirect => self.retired += 1,
+            Flow::Stop => {}
+            Flow::Abort => {
+                if self.pending != Pending::Again && self.shadow == InterruptShadow::None {
+                    self.shadow = shadow;
+                }
+            }
+        }
+        if self.stop_block {
+            self.finish_stop(mem, blocks);
+        }
+        if flow != Flow::Abort || self.pending == Pending::Again {
+            self.replay.clear();
+            self.instruction_completed(traced);
+        }
+        self.refresh_attention();
+        if flow == Flow::Abort { self.deal_with_pending(mem) } else { None }
+    }
+
+    /// Deals with what an aborted instruction left: delivers an exception or returns an exit.
+    #[cold]
+    #[inline(never)]
+    fn deal_with_pending(&mut self, mem: &GuestMemory) -> Option<Exit> {
+        match std::mem::take(&mut self.pending) {
+            Pending::Exception(exception) => {
+                self.replay.clear();
+                self.posted.clear();
+                let delivered = self.deliver_exception(mem, exception);
+                self.refresh_attention();
+                delivered.err()
+            }
+            Pending::Exit(exit) => {
+                self.replay.cursor = 0;
+                Some(exit)
+            }
+            Pending::Again => {
+                self.retired += 1;
+                None
+            }
+            Pending::None => None,
+        }
+    }
+
+    /// Looks at what `attention` names, in the order of SDM 3A table 6-2.
+    #[cold]
+    #[inline(never)]
+    fn attend(&mut self, mem: &GuestMemory) -> Option<Exit> {
+        if self.attention.0 & Attention::POSTED != 0 && !self.posted.is_empty() {
+            let exit = self.posted.remove(0);
+            self.refresh_attention();
+            return Some(exit);
+        }
+        if self.retired >= self.limit {
+            return Some(Exit::Budget);
+        }
+        // An instruction that waits for an answer is in progress: nothing comes between.
+        if !self.replay.answers.is_empty() {
+            self.replay.cursor = 0;
+            return None;
+        }
+        if self.attention.0 & Attention::DEBUG != 0 && self.shadow != InterruptShadow::MovSs {
+            let delivered = self.take_debug_trap(mem);
+            self.refresh_attention();
+            if let Err(exit) = delivered {
+                return Some(exit);
+            }
+        }
+        if self.nmi_pending && !self.nmi_blocked && self.shadow == InterruptShadow::None {
+            let delivered = self.deliver_nmi(mem);
+            self.refresh_attention();
+            if let Err(exit) = delivered {
+                return Some(exit);
+            }
+        }
+        if self.interruptible() && self.interrupt_line {
+            return Some(Exit::InterruptWindow);
+        }
+        None
+    }
+
+    /// Whether an external interrupt would be taken before the next instruction.
+    #[must_use]
+    pub fn interruptible(&self) -> bool {
+        self.system_flags & IF != 0
+            && self.shadow == InterruptShadow::None
+            && self.replay.answers.is_empty()
+    }
+
+    /// A linear address cut to 32 bits outside 64-bit mode.
+    #[inline(always)]
+    pub(crate) fn wrap_linear(&self, linear: u64) -> u64 {
+        if self.mode.is_64() { linear } else { linear & 0xffff_ffff }
+    }
+}

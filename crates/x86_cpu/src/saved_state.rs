@@ -1,0 +1,499 @@
+//! The saved state of a processor: everything an instruction can see or change, the TLB with it, and nothing the host could
+//! rebuild unseen (decoded code, fast tags).
+
+use saved_state::{Restore, RestoreError, Save, SavedState};
+use serde::{Deserialize, Serialize};
+use x86_defs::{PHYSICAL_ADDRESS_BITS, Segment, TableRegister};
+
+use crate::Cpu;
+use crate::event::{InterruptShadow, Pending};
+use crate::float::{F80, LastInstruction};
+use crate::msr::Msrs;
+use crate::registers::check_control;
+use crate::tlb::TlbStateV1;
+
+/// A segment register.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentStateV1 {
+    /// Selector.
+    pub selector: u16,
+    /// Base.
+    pub base: u64,
+    /// Limit in bytes.
+    pub limit: u32,
+    /// Access rights in the VMCS layout.
+    pub access: u32,
+}
+
+impl From<Segment> for SegmentStateV1 {
+    fn from(segment: Segment) -> Self {
+        let Segment { selector, base, limit, access } = segment;
+        Self { selector, base, limit, access }
+    }
+}
+
+impl From<SegmentStateV1> for Segment {
+    fn from(state: SegmentStateV1) -> Self {
+        let SegmentStateV1 { selector, base, limit, access } = state;
+        Self { selector, base, limit, access }
+    }
+}
+
+/// The x87 registers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct X87StateV1 {
+    /// R0 to R7, 10 bytes each.
+    pub registers: [[u8; 10]; 8],
+    /// Abridged tag word.
+    pub tags: u8,
+    /// Control word.
+    pub control: u16,
+    /// Status word.
+    pub status: u16,
+    /// Offset of the last instruction.
+    pub last_ip: u64,
+    /// Its code segment.
+    pub last_cs: u16,
+    /// Offset of its operand.
+    pub last_dp: u64,
+    /// The operand's segment.
+    pub last_ds: u16,
+    /// Its opcode.
+    pub last_opcode: u16,
+}
+
+/// Model-specific registers with a value of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the manual's")]
+pub struct MsrsStateV1 {
+    pub sysenter_cs: u64,
+    pub sysenter_esp: u64,
+    pub sysenter_eip: u64,
+    pub star: u64,
+    pub lstar: u64,
+    pub cstar: u64,
+    pub fmask: u64,
+    pub kernel_gs_base: u64,
+    pub tsc_aux: u64,
+    pub tsc_offset: u64,
+    pub tsc_adjust: u64,
+    pub pat: u64,
+    pub mtrr_def_type: u64,
+    pub mtrr_fixed: Vec<u64>,
+    pub mtrr_base: Vec<u64>,
+    pub mtrr_mask: Vec<u64>,
+    pub misc_enable: u64,
+    pub spec_ctrl: u64,
+    pub xss: u64,
+    pub mcg_status: u64,
+    pub mc_ctl: Vec<u64>,
+}
+
+/// A processor between two instructions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuStateV1 {
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    pub general: [u64; 16],
+    /// Instruction pointer.
+    pub rip: u64,
+    /// RFLAGS.
+    pub rflags: u64,
+    /// Instructions retired.
+    pub retired: u64,
+    /// Privilege level.
+    pub cpl: u8,
+    /// ES, CS, SS, DS, FS, GS.
+    pub segments: Vec<SegmentStateV1>,
+    /// LDTR.
+    pub ldtr: SegmentStateV1,
+    /// TR.
+    pub tr: SegmentStateV1,
+    /// GDTR base and limit.
+    pub gdtr: (u64, u16),
+    /// IDTR base and limit.
+    pub idtr: (u64, u16),
+    /// CR0.
+    pub cr0: u64,
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// CR4.
+    pub cr4: u64,
+    /// EFER.
+    pub efer: u64,
+    /// XCR0.
+    pub xcr0: u64,
+    /// DR0 to DR3.
+    pub dr: [u64; 4],
+    /// DR6.
+    pub dr6: u64,
+    /// DR7.
+    pub dr7: u64,
+    /// PDPTE registers.
+    pub pdptes: [u64; 4],
+    /// MSRs.
+    pub msrs: MsrsStateV1,
+    /// XMM0 to XMM15, low half first.
+    pub xmm: Vec<(u64, u64)>,
+    /// MXCSR.
+    pub mxcsr: u32,
+    /// x87.
+    pub x87: X87StateV1,
+    /// TLB.
+    pub tlb: TlbStateV1,
+    /// Interrupt shadow: 0 none, 1 after STI, 2 after MOV SS.
+    pub shadow: u8,
+    /// An NMI is being handled.
+    pub nmi_blocked: bool,
+    /// An NMI is pending.
+    pub nmi_pending: bool,
+    /// The interrupt line is up.
+    pub interrupt_line: bool,
+    /// DR6 bits of a #DB that is due.
+    pub debug_pending: u64,
+    /// State of the random generator.
+    pub random: u64,
+    /// APIC id.
+    pub apic_id: u32,
+    /// Processors of the machine.
+    pub processors: u32,
+}
+
+impl SavedState for CpuStateV1 {
+    const KIND: &'static str = "cpu";
+    const VERSION: u16 = 1;
+}
+
+impl Msrs {
+    fn save(&self) -> MsrsStateV1 {
+        let Self {
+            sysenter_cs,
+            sysenter_esp,
+            sysenter_eip,
+            star,
+            lstar,
+            cstar,
+            fmask,
+            kernel_gs_base,
+            tsc_aux,
+            tsc_offset,
+            tsc_adjust,
+            pat,
+            mtrr_def_type,
+            mtrr_fixed,
+            mtrr_base,
+            mtrr_mask,
+            misc_enable,
+            spec_ctrl,
+            xss,
+            mcg_status,
+            mc_ctl,
+        } = *self;
+        MsrsStateV1 {
+            sysenter_cs,
+            sysenter_esp,
+            sysenter_eip,
+            star,
+            lstar,
+            cstar,
+            fmask,
+            kernel_gs_base,
+            tsc_aux,
+            tsc_offset,
+            tsc_adjust,
+            pat,
+            mtrr_def_type,
+            mtrr_fixed: mtrr_fixed.to_vec(),
+            mtrr_base: mtrr_base.to_vec(),
+            mtrr_mask: mtrr_mask.to_vec(),
+            misc_enable,
+            spec_ctrl,
+            xss,
+            mcg_status,
+            mc_ctl: mc_ctl.to_vec(),
+        }
+    }
+
+    fn from_state(state: MsrsStateV1) -> Result<Self, RestoreError> {
+        let MsrsStateV1 {
+            sysenter_cs,
+            sysenter_esp,
+            sysenter_eip,
+            star,
+            lstar,
+            cstar,
+            fmask,
+            kernel_gs_base,
+            tsc_aux,
+            tsc_offset,
+            tsc_adjust,
+            pat,
+            mtrr_def_type,
+            mtrr_fixed,
+            mtrr_base,
+            mtrr_mask,
+            misc_enable,
+            spec_ctrl,
+            xss,
+            mcg_status,
+            mc_ctl,
+        } = state;
+        Ok(Self {
+            sysenter_cs,
+            sysenter_esp,
+            sysenter_eip,
+            star,
+            lstar,
+            cstar,
+            fmask,
+            kernel_gs_base,
+            tsc_aux,
+            tsc_offset,
+            tsc_adjust,
+            pat,
+            mtrr_def_type,
+            mtrr_fixed: exactly("msrs.mtrr_fixed", mtrr_fixed)?,
+            mtrr_base: exactly("msrs.mtrr_base", mtrr_base)?,
+            mtrr_mask: exactly("msrs.mtrr_mask", mtrr_mask)?,
+            misc_enable,
+            spec_ctrl,
+            xss,
+            mcg_status,
+            mc_ctl: exactly("msrs.mc_ctl", mc_ctl)?,
+        })
+    }
+}
+
+/// A vector as an array of the one length it may have.
+fn exactly<T, const N: usize>(field: &'static str, values: Vec<T>) -> Result<[T; N], RestoreError> {
+    let found = values.len();
+    values
+        .try_into()
+        .map_err(|_| RestoreError::invalid::<CpuStateV1>(field, format!("it has {found} values instead of {N}")))
+}
+
+impl Save for Cpu {
+    type State = CpuStateV1;
+
+    fn save(&self) -> CpuStateV1 {
+        let Self {
+            regs,
+            flags: _,        // in rflags
+            system_flags: _, // in rflags
+            rip,
+            retired,
+            limit: _,      // of one call
+            stop_block: _, // within one instruction
+            attention: _,  // follows from the rest
+            mode: _,       // follows from the rest
+            cpl,
+            code_base: _, // follows from the rest
+            segs,
+            ldtr,
+            tr,
+            gdtr,
+            idtr,
+            cr0,
+            cr2,
+            cr3,
+            cr4,
+            efer,
+            xcr0,
+            dr,
+            dr6,
+            dr7,
+            pdptes,
+            msrs,
+            xmm,
+            mxcsr,
+            x87,
+            tlb,
+            pending: _, // within one instruction
+            replay: _,  // an instruction that waits for an answer starts again after restore
+            posted: _,  // given to the machine before it saves
+            shadow,
+            nmi_blocked,
+            nmi_pending,
+            interrupt_line,
+            debug_pending,
+            clock: _, // the machine's time is the machine's state
+            random,
+            apic_id,
+            processors,
+        } = self;
+        let mut general = [0; 16];
+        general.copy_from_slice(&regs[..16]);
+        let mut registers = [[0; 10]; 8];
+        for (index, register) in (0..8).zip(&mut registers) {
+            *register = x87.register(index).to_bytes();
+        }
+        let LastInstruction { ip, cs, dp, ds, opcode } = x87.last;
+        CpuStateV1 {
+            general,
+            rip: *rip,
+            rflags: self.rflags(),
+            retired: *retired,
+            cpl: *cpl,
+            segments: segs[..6].iter().map(|&segment| segment.into()).collect(),
+            ldtr: (*ldtr).into(),
+            tr: (*tr).into(),
+            gdtr: (gdtr.base, gdtr.limit),
+            idtr: (idtr.base, idtr.limit),
+            cr0: *cr0,
+            cr2: *cr2,
+            cr3: *cr3,
+            cr4: *cr4,
+            efer: *efer,
+            xcr0: *xcr0,
+            dr: *dr,
+            dr6: *dr6,
+            dr7: *dr7,
+            pdptes: *pdptes,
+            msrs: msrs.save(),
+            xmm: xmm.iter().map(|&value| (value as u64, (value >> 64) as u64)).collect(),
+            mxcsr: *mxcsr,
+            x87: X87StateV1 {
+                registers,
+                tags: x87.tags(),
+                control: x87.control(),
+                status: x87.status(),
+                last_ip: ip,
+                last_cs: cs,
+                last_dp: dp,
+                last_ds: ds,
+                last_opcode: opcode,
+            },
+            tlb: tlb.save(),
+            shadow: match shadow {
+                InterruptShadow::None => 0,
+                InterruptShadow::Sti => 1,
+                InterruptShadow::MovSs => 2,
+            },
+            nmi_blocked: *nmi_blocked,
+            nmi_pending: *nmi_pending,
+            interrupt_line: *interrupt_line,
+            debug_pending: *debug_pending,
+            random: random.state,
+            apic_id: *apic_id,
+            processors: *processors,
+        }
+    }
+}
+
+impl Restore for Cpu {
+    fn restore(&mut self, state: CpuStateV1) -> Result<(), RestoreError> {
+        let CpuStateV1 {
+            general,
+            rip,
+            rflags,
+            retired,
+            cpl,
+            segments,
+            ldtr,
+            tr,
+            gdtr,
+            idtr,
+            cr0,
+            cr2,
+            cr3,
+            cr4,
+            efer,
+            xcr0,
+            dr,
+            dr6,
+            dr7,
+            pdptes,
+            msrs,
+            xmm,
+            mxcsr,
+            x87,
+            tlb,
+            shadow,
+            nmi_blocked,
+            nmi_pending,
+            interrupt_line,
+            debug_pending,
+            random,
+            apic_id,
+            processors,
+        } = state;
+        let invalid = |field, reason: String| RestoreError::invalid::<CpuStateV1>(field, reason);
+        check_control(cr0, cr3, cr4, efer).map_err(|error| invalid("cr0", error.to_string()))?;
+        if cpl > 3 {
+            return Err(invalid("cpl", format!("{cpl} is not a privilege level")));
+        }
+        if shadow > 2 {
+            return Err(invalid("shadow", format!("{shadow} is not an interrupt shadow")));
+        }
+        if mxcsr >> 16 != 0 {
+            return Err(invalid("mxcsr", format!("{mxcsr:#x} has reserved bits set")));
+        }
+        if xcr0 & !3 != 0 || xcr0 & 1 == 0 {
+            return Err(invalid("xcr0", format!("{xcr0:#x} is not a set of states this processor has")));
+        }
+        if pdptes.iter().any(|entry| entry & ((1 << 52) - 1) >> PHYSICAL_ADDRESS_BITS != 0) {
+            return Err(invalid("pdptes", "an entry points beyond physical memory".into()));
+        }
+        if (apic_id, processors) != (self.apic_id, self.processors) {
+            return Err(invalid(
+                "apic_id",
+                format!("it is processor {apic_id} of {processors}, this is {} of {}", self.apic_id, self.processors),
+            ));
+        }
+        let segments: [SegmentStateV1; 6] = exactly("segments", segments)?;
+        let xmm: [(u64, u64); 16] = exactly("xmm", xmm)?;
+        let msrs = Msrs::from_state(msrs)?;
+        let mut new_tlb = crate::tlb::Tlb::new();
+        new_tlb.restore(tlb)?;
+
+        self.regs = [0; 32];
+        self.regs[..16].copy_from_slice(&general);
+        self.rip = rip;
+        self.retired = retired;
+        self.cpl = cpl;
+        for (place, segment) in self.segs.iter_mut().zip(segments) {
+            *place = segment.into();
+        }
+        self.ldtr = ldtr.into();
+        self.tr = tr.into();
+        self.gdtr = TableRegister { base: gdtr.0, limit: gdtr.1 };
+        self.idtr = TableRegister { base: idtr.0, limit: idtr.1 };
+        (self.cr0, self.cr2, self.cr3, self.cr4) = (cr0, cr2, cr3, cr4);
+        (self.efer, self.xcr0) = (efer, xcr0);
+        (self.dr, self.dr6, self.dr7) = (dr, dr6, dr7);
+        self.pdptes = pdptes;
+        self.msrs = msrs;
+        for (place, (low, high)) in self.xmm.iter_mut().zip(xmm) {
+            *place = u128::from(high) << 64 | u128::from(low);
+        }
+        self.mxcsr = mxcsr;
+        let X87StateV1 { registers, tags, control, status, last_ip, last_cs, last_dp, last_ds, last_opcode } = x87;
+        for (index, bytes) in (0..8).zip(registers) {
+            self.x87.set_register(index, F80::from_bytes(bytes));
+        }
+        self.x87.set_tags(tags);
+        self.x87.set_control(control);
+        self.x87.set_status(status);
+        self.x87.last =
+            LastInstruction { ip: last_ip, cs: last_cs, dp: last_dp, ds: last_ds, opcode: last_opcode };
+        self.tlb = new_tlb;
+        self.shadow = match shadow {
+            0 => InterruptShadow::None,
+            1 => InterruptShadow::Sti,
+            _ => InterruptShadow::MovSs,
+        };
+        self.nmi_blocked = nmi_blocked;
+        self.nmi_pending = nmi_pending;
+        self.interrupt_line = interrupt_line;
+        self.debug_pending = debug_pending;
+        self.random.state = random;
+        self.pending = Pending::None;
+        self.replay.clear();
+        self.posted.clear();
+        self.stop_block = false;
+        self.load_rflags(rflags);
+        self.mode_changed();
+        Ok(())
+    }
+}
