@@ -120,38 +120,38 @@ fn mix(bytes: [u8; 16], table: &[u32; 256]) -> u128 {
 
 /// One round of encryption.
 #[inline]
-pub fn aesenc(state: u128, round_key: u128) -> u128 {
+pub(crate) fn aesenc(state: u128, round_key: u128) -> u128 {
     mix(shift_rows(state), &ENCRYPT) ^ round_key
 }
 
 /// The last round of encryption.
 #[inline]
-pub fn aesenclast(state: u128, round_key: u128) -> u128 {
+pub(crate) fn aesenclast(state: u128, round_key: u128) -> u128 {
     u128::from_le_bytes(shift_rows(state).map(|byte| SUBSTITUTE[usize::from(byte)])) ^ round_key
 }
 
 /// One round of decryption, by the equivalent inverse cipher.
 #[inline]
-pub fn aesdec(state: u128, round_key: u128) -> u128 {
+pub(crate) fn aesdec(state: u128, round_key: u128) -> u128 {
     mix(inverse_shift_rows(state), &DECRYPT) ^ round_key
 }
 
 /// The last round of decryption.
 #[inline]
-pub fn aesdeclast(state: u128, round_key: u128) -> u128 {
+pub(crate) fn aesdeclast(state: u128, round_key: u128) -> u128 {
     u128::from_le_bytes(inverse_shift_rows(state).map(|byte| SUBSTITUTE_INVERSE[usize::from(byte)]))
         ^ round_key
 }
 
 /// InvMixColumns, for round keys of the equivalent inverse cipher.
 #[inline]
-pub fn aesimc(src: u128) -> u128 {
+pub(crate) fn aesimc(src: u128) -> u128 {
     mix(src.to_le_bytes(), &INVERSE_MIX)
 }
 
 /// What a step of the key expansion needs of doublewords 1 and 3 of `src`.
 #[inline]
-pub fn aeskeygenassist(src: u128, round_constant: u8) -> u128 {
+pub(crate) fn aeskeygenassist(src: u128, round_constant: u8) -> u128 {
     let substitute =
         |word: u32| u32::from_le_bytes(word.to_le_bytes().map(|byte| SUBSTITUTE[usize::from(byte)]));
     let pair = |word: u32| {

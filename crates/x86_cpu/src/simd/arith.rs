@@ -6,7 +6,7 @@ macro_rules! lane_by_lane {
     ($($(#[$doc:meta])* $name:ident: $lane:ty = $f:expr;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, b: V) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, b: V) -> V {
             zip::<V, $lane>(a, b, $f)
         }
     )*};
@@ -73,25 +73,25 @@ lane_by_lane! {
 
 /// Absolute value of signed bytes, as unsigned ones (the most negative stays).
 #[inline]
-pub fn pabsb<V: Packed>(src: V) -> V {
+pub(crate) fn pabsb<V: Packed>(src: V) -> V {
     map::<V, i8>(src, i8::wrapping_abs)
 }
 
 /// Absolute value of signed words.
 #[inline]
-pub fn pabsw<V: Packed>(src: V) -> V {
+pub(crate) fn pabsw<V: Packed>(src: V) -> V {
     map::<V, i16>(src, i16::wrapping_abs)
 }
 
 /// Absolute value of signed doublewords.
 #[inline]
-pub fn pabsd<V: Packed>(src: V) -> V {
+pub(crate) fn pabsd<V: Packed>(src: V) -> V {
     map::<V, i32>(src, i32::wrapping_abs)
 }
 
 /// Sums of pairs of signed word products. Wraps in the one case that overflows (all four words 8000h).
 #[inline]
-pub fn pmaddwd<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn pmaddwd<V: Packed>(a: V, b: V) -> V {
     build::<V, i16, i32>(a, b, |a, b, i| {
         let product = |i| i32::from(a.get(i)) * i32::from(b.get(i));
         product(2 * i).wrapping_add(product(2 * i + 1))
@@ -100,7 +100,7 @@ pub fn pmaddwd<V: Packed>(a: V, b: V) -> V {
 
 /// Saturated sums of pairs of products of the unsigned bytes of `a` and the signed bytes of `b`.
 #[inline]
-pub fn pmaddubsw<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn pmaddubsw<V: Packed>(a: V, b: V) -> V {
     build::<V, u8, i16>(a, b, |a, b, i| {
         let product = |i| i32::from(a.get(i)) * i32::from(b.get(i) as i8);
         saturate(product(2 * i) + product(2 * i + 1))
@@ -109,7 +109,7 @@ pub fn pmaddubsw<V: Packed>(a: V, b: V) -> V {
 
 /// Sum of absolute differences of unsigned bytes, for each eight of them.
 #[inline]
-pub fn psadbw<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn psadbw<V: Packed>(a: V, b: V) -> V {
     map::<V, u64>(zip::<V, u8>(a, b, u8::abs_diff), |differences| {
         // Neighbours are added into words, then the multiplication sums the four words into the topmost.
         const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
@@ -120,7 +120,7 @@ pub fn psadbw<V: Packed>(a: V, b: V) -> V {
 
 /// Sums of absolute differences of four bytes of `b` with each of eight positions in `a`; `imm` chooses the offsets.
 #[inline]
-pub fn mpsadbw(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn mpsadbw(a: u128, b: u128, imm: u8) -> u128 {
     let a_offset = usize::from(imm >> 2 & 1) * 4;
     let b_offset = usize::from(imm & 3) * 4;
     build::<u128, u8, u16>(a, b, move |a, b, i| {
@@ -130,7 +130,7 @@ pub fn mpsadbw(a: u128, b: u128, imm: u8) -> u128 {
 
 /// The smallest unsigned word of `src` in word 0 and its (first) index in word 1; the rest is zero.
 #[inline]
-pub fn phminposuw(src: u128) -> u128 {
+pub(crate) fn phminposuw(src: u128) -> u128 {
     let mut least = src as u16;
     let mut index = 0;
     for i in 1..8u32 {
@@ -146,7 +146,7 @@ macro_rules! horizontal {
     ($($(#[$doc:meta])* $name:ident: $lane:ty = $f:expr;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, b: V) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, b: V) -> V {
             build::<V, $lane, $lane>(a, b, |a, b, i| {
                 // The lower half of the result comes from the pairs of `a`, the upper half from those of `b`.
                 let half = count::<V, $lane>() / 2;

@@ -3,7 +3,7 @@
 use super::Flags;
 
 /// A general register's value of 16 (POPCNT, LZCNT, TZCNT only), 32 or 64 bits.
-pub trait Word: Copy + Eq {
+pub(crate) trait Word: Copy + Eq {
     /// Number of bits.
     const BITS: u32;
     /// Zero-extends.
@@ -38,35 +38,35 @@ fn logic_flags<W: Word>(result: W, carry: bool) -> Flags {
 
 /// Number of bits that are set. ZF tells of a zero source, every other flag is cleared.
 #[inline]
-pub fn popcnt<W: Word>(src: W) -> (W, Flags) {
+pub(crate) fn popcnt<W: Word>(src: W) -> (W, Flags) {
     let src = src.to_u64();
     (W::from_u64(u64::from(src.count_ones())), Flags { zero: src == 0, ..Flags::default() })
 }
 
 /// Number of leading zeroes. CF: the source is zero; ZF: the result is; the others are undefined (cleared).
 #[inline]
-pub fn lzcnt<W: Word>(src: W) -> (W, Flags) {
+pub(crate) fn lzcnt<W: Word>(src: W) -> (W, Flags) {
     let count = src.to_u64().leading_zeros() - (64 - W::BITS);
     (W::from_u64(u64::from(count)), Flags { carry: count == W::BITS, zero: count == 0, ..Flags::default() })
 }
 
 /// Number of trailing zeroes. CF: the source is zero; ZF: the result is; the others are undefined (cleared).
 #[inline]
-pub fn tzcnt<W: Word>(src: W) -> (W, Flags) {
+pub(crate) fn tzcnt<W: Word>(src: W) -> (W, Flags) {
     let count = src.to_u64().trailing_zeros().min(W::BITS);
     (W::from_u64(u64::from(count)), Flags { carry: count == W::BITS, zero: count == 0, ..Flags::default() })
 }
 
 /// `!a & b`. SF and ZF of the result; CF and OF cleared.
 #[inline]
-pub fn andn<W: Word>(a: W, b: W) -> (W, Flags) {
+pub(crate) fn andn<W: Word>(a: W, b: W) -> (W, Flags) {
     let result = W::from_u64(!a.to_u64() & b.to_u64());
     (result, logic_flags(result, false))
 }
 
 /// Extracts the bits from `control[7:0]`, `control[15:8]` of them. ZF of the result; the others cleared.
 #[inline]
-pub fn bextr<W: Word>(src: W, control: W) -> (W, Flags) {
+pub(crate) fn bextr<W: Word>(src: W, control: W) -> (W, Flags) {
     let control = control.to_u64();
     let (start, length) = ((control & 0xff) as u32, (control >> 8 & 0xff) as u32);
     let shifted = src.to_u64().checked_shr(start).unwrap_or(0);
@@ -82,7 +82,7 @@ fn low_bits(n: u32) -> u64 {
 
 /// Isolates the lowest set bit. CF tells of a source that is not zero.
 #[inline]
-pub fn blsi<W: Word>(src: W) -> (W, Flags) {
+pub(crate) fn blsi<W: Word>(src: W) -> (W, Flags) {
     let src = src.to_u64();
     let result = W::from_u64(src & src.wrapping_neg());
     (result, logic_flags(result, src != 0))
@@ -91,7 +91,7 @@ pub fn blsi<W: Word>(src: W) -> (W, Flags) {
 /// The bits up to and with the lowest set bit; all of them for zero. CF tells of a zero source; ZF is cleared, for the
 /// result is never zero.
 #[inline]
-pub fn blsmsk<W: Word>(src: W) -> (W, Flags) {
+pub(crate) fn blsmsk<W: Word>(src: W) -> (W, Flags) {
     let src = src.to_u64();
     let result = W::from_u64(src ^ src.wrapping_sub(1));
     (result, logic_flags(result, src == 0))
@@ -99,7 +99,7 @@ pub fn blsmsk<W: Word>(src: W) -> (W, Flags) {
 
 /// Resets the lowest set bit. CF tells of a zero source.
 #[inline]
-pub fn blsr<W: Word>(src: W) -> (W, Flags) {
+pub(crate) fn blsr<W: Word>(src: W) -> (W, Flags) {
     let src = src.to_u64();
     let result = W::from_u64(src & src.wrapping_sub(1));
     (result, logic_flags(result, src == 0))
@@ -107,7 +107,7 @@ pub fn blsr<W: Word>(src: W) -> (W, Flags) {
 
 /// Clears the bits from position `index[7:0]` up. CF tells of a position past the operand.
 #[inline]
-pub fn bzhi<W: Word>(src: W, index: W) -> (W, Flags) {
+pub(crate) fn bzhi<W: Word>(src: W, index: W) -> (W, Flags) {
     let index = (index.to_u64() & 0xff) as u32;
     let result = W::from_u64(src.to_u64() & low_bits(index));
     (result, logic_flags(result, index >= W::BITS))
@@ -115,7 +115,7 @@ pub fn bzhi<W: Word>(src: W, index: W) -> (W, Flags) {
 
 /// Deposits the low bits of `src` at the set bits of `mask`.
 #[inline]
-pub fn pdep<W: Word>(src: W, mask: W) -> W {
+pub(crate) fn pdep<W: Word>(src: W, mask: W) -> W {
     let (mut src, mut mask, mut result) = (src.to_u64(), mask.to_u64(), 0);
     while mask != 0 {
         if src & 1 != 0 {
@@ -129,7 +129,7 @@ pub fn pdep<W: Word>(src: W, mask: W) -> W {
 
 /// Gathers the bits of `src` at the set bits of `mask`.
 #[inline]
-pub fn pext<W: Word>(src: W, mask: W) -> W {
+pub(crate) fn pext<W: Word>(src: W, mask: W) -> W {
     let (src, mut mask, mut result) = (src.to_u64(), mask.to_u64(), 0);
     let mut position = 0;
     while mask != 0 {
@@ -142,7 +142,7 @@ pub fn pext<W: Word>(src: W, mask: W) -> W {
 
 /// The unsigned product, as (high, low) half.
 #[inline]
-pub fn mulx<W: Word>(a: W, b: W) -> (W, W) {
+pub(crate) fn mulx<W: Word>(a: W, b: W) -> (W, W) {
     let product = u128::from(a.to_u64()) * u128::from(b.to_u64());
     (W::from_u64((product >> W::BITS) as u64), W::from_u64(product as u64))
 }
@@ -155,14 +155,14 @@ fn masked<W: Word>(count: u64) -> u32 {
 
 /// Rotates right by an immediate.
 #[inline]
-pub fn rorx<W: Word>(src: W, count: u8) -> W {
+pub(crate) fn rorx<W: Word>(src: W, count: u8) -> W {
     let (src, count) = (src.to_u64(), masked::<W>(u64::from(count)));
     W::from_u64(src >> count | src.checked_shl(W::BITS - count).unwrap_or(0))
 }
 
 /// Shifts right, filling with the sign.
 #[inline]
-pub fn sarx<W: Word>(src: W, count: W) -> W {
+pub(crate) fn sarx<W: Word>(src: W, count: W) -> W {
     // The sign is brought to the top, so that the shift finds it there.
     let unused = 64 - W::BITS;
     let extended = (src.to_u64() << unused).cast_signed() >> unused;
@@ -171,19 +171,19 @@ pub fn sarx<W: Word>(src: W, count: W) -> W {
 
 /// Shifts left.
 #[inline]
-pub fn shlx<W: Word>(src: W, count: W) -> W {
+pub(crate) fn shlx<W: Word>(src: W, count: W) -> W {
     W::from_u64(src.to_u64() << masked::<W>(count.to_u64()))
 }
 
 /// Shifts right, filling with zeroes.
 #[inline]
-pub fn shrx<W: Word>(src: W, count: W) -> W {
+pub(crate) fn shrx<W: Word>(src: W, count: W) -> W {
     W::from_u64(src.to_u64() >> masked::<W>(count.to_u64()))
 }
 
 /// The sum with a carry, and the carry out of it: CF for ADCX, OF for ADOX.
 #[inline]
-pub fn add_with_carry<W: Word>(a: W, b: W, carry: bool) -> (W, bool) {
+pub(crate) fn add_with_carry<W: Word>(a: W, b: W, carry: bool) -> (W, bool) {
     let sum = u128::from(a.to_u64()) + u128::from(b.to_u64()) + u128::from(carry);
     (W::from_u64(sum as u64), sum >> W::BITS != 0)
 }

@@ -2,7 +2,7 @@
 
 /// The carry-less product of one quadword of each operand: bit 0 of `imm` chooses that of `a`, bit 4 that of `b`.
 #[inline]
-pub fn pclmulqdq(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn pclmulqdq(a: u128, b: u128, imm: u8) -> u128 {
     let choose = |operand: u128, high: bool| if high { (operand >> 64) as u64 } else { operand as u64 };
     carryless_multiply(choose(a, imm & 1 != 0), choose(b, imm & 0x10 != 0))
 }

@@ -6,7 +6,7 @@ macro_rules! compare {
     ($($(#[$doc:meta])* $name:ident: $lane:ty = $op:tt;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, b: V) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, b: V) -> V {
             zip::<V, $lane>(a, b, |a, b| if a $op b { !0 } else { 0 })
         }
     )*};
@@ -35,7 +35,7 @@ macro_rules! extreme {
     ($($(#[$doc:meta])* $name:ident: $lane:ty, $method:ident;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, b: V) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, b: V) -> V {
             zip::<V, $lane>(a, b, Ord::$method)
         }
     )*};

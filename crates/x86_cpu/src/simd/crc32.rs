@@ -44,25 +44,25 @@ fn accumulate<const N: usize>(crc: u32, bytes: [u8; N]) -> u32 {
 
 /// Accumulates a byte.
 #[inline]
-pub fn crc32_8(crc: u32, data: u8) -> u32 {
+pub(crate) fn crc32_8(crc: u32, data: u8) -> u32 {
     accumulate(crc, data.to_le_bytes())
 }
 
 /// Accumulates a word.
 #[inline]
-pub fn crc32_16(crc: u32, data: u16) -> u32 {
+pub(crate) fn crc32_16(crc: u32, data: u16) -> u32 {
     accumulate(crc, data.to_le_bytes())
 }
 
 /// Accumulates a doubleword.
 #[inline]
-pub fn crc32_32(crc: u32, data: u32) -> u32 {
+pub(crate) fn crc32_32(crc: u32, data: u32) -> u32 {
     accumulate(crc, data.to_le_bytes())
 }
 
 /// Accumulates a quadword.
 #[inline]
-pub fn crc32_64(crc: u32, data: u64) -> u32 {
+pub(crate) fn crc32_64(crc: u32, data: u64) -> u32 {
     accumulate(crc, data.to_le_bytes())
 }
 

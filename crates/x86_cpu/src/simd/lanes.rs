@@ -6,7 +6,7 @@
 //! some hundred shifts and masks of general registers.
 
 /// A value made of lanes: `u64` (MMX) or `u128` (XMM).
-pub trait Packed:
+pub(crate) trait Packed:
     Copy
     + Eq
     + std::ops::BitAnd<Output = Self>
@@ -46,7 +46,7 @@ macro_rules! packed {
 packed!(u64, u128);
 
 /// A lane: an integer of 8 to 64 bits, signed or not.
-pub trait Lane: Copy {
+pub(crate) trait Lane: Copy {
     /// Number of bytes.
     const BYTES: usize;
     /// Reads lane `index` of `bytes`.
@@ -78,7 +78,7 @@ lane!(u8, i8, u16, i16, u32, i32, u64, i64);
 
 /// An operand of [`build`], to be read lane by lane.
 #[derive(Clone, Copy, Debug)]
-pub struct Operand<'a, S> {
+pub(crate) struct Operand<'a, S> {
     bytes: &'a [u8],
     lane: std::marker::PhantomData<S>,
 }
@@ -86,14 +86,14 @@ pub struct Operand<'a, S> {
 impl<S: Lane> Operand<'_, S> {
     /// Lane `index`, counted in lanes of `S`.
     #[inline(always)]
-    pub fn get(self, index: usize) -> S {
+    pub(crate) fn get(self, index: usize) -> S {
         S::load(self.bytes, index)
     }
 }
 
 /// Builds a packed value: lane `i` (of type `D`) is `f(a, b, i)`, where the operands are read as lanes of type `S`.
 #[inline(always)]
-pub fn build<V: Packed, S: Lane, D: Lane>(
+pub(crate) fn build<V: Packed, S: Lane, D: Lane>(
     a: V,
     b: V,
     f: impl Fn(Operand<'_, S>, Operand<'_, S>, usize) -> D,
@@ -118,18 +118,18 @@ fn build_bytes<V: Packed, S: Lane, D: Lane>(
 
 /// Lane by lane: `f(a[i], b[i])`.
 #[inline(always)]
-pub fn zip<V: Packed, L: Lane>(a: V, b: V, f: impl Fn(L, L) -> L) -> V {
+pub(crate) fn zip<V: Packed, L: Lane>(a: V, b: V, f: impl Fn(L, L) -> L) -> V {
     build::<V, L, L>(a, b, |a, b, i| f(a.get(i), b.get(i)))
 }
 
 /// Lane by lane: `f(a[i])`.
 #[inline(always)]
-pub fn map<V: Packed, L: Lane>(a: V, f: impl Fn(L) -> L) -> V {
+pub(crate) fn map<V: Packed, L: Lane>(a: V, f: impl Fn(L) -> L) -> V {
     build::<V, L, L>(a, a, |a, _, i| f(a.get(i)))
 }
 
 /// Number of lanes of type `L` in a value of type `V`.
 #[inline(always)]
-pub const fn count<V: Packed, L: Lane>() -> usize {
+pub(crate) const fn count<V: Packed, L: Lane>() -> usize {
     V::BYTES / L::BYTES
 }

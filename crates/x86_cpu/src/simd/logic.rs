@@ -5,37 +5,37 @@ use super::lanes::Packed;
 
 /// `a & b`; also ANDPS and ANDPD.
 #[inline]
-pub fn pand<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn pand<V: Packed>(a: V, b: V) -> V {
     a & b
 }
 
 /// `!a & b`; also ANDNPS and ANDNPD.
 #[inline]
-pub fn pandn<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn pandn<V: Packed>(a: V, b: V) -> V {
     !a & b
 }
 
 /// `a | b`; also ORPS and ORPD.
 #[inline]
-pub fn por<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn por<V: Packed>(a: V, b: V) -> V {
     a | b
 }
 
 /// `a ^ b`; also XORPS and XORPD.
 #[inline]
-pub fn pxor<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn pxor<V: Packed>(a: V, b: V) -> V {
     a ^ b
 }
 
 /// ZF if `a & b` is zero, CF if `b & !a` is; all other flags cleared.
 #[inline]
-pub fn ptest(a: u128, b: u128) -> Flags {
+pub(crate) fn ptest(a: u128, b: u128) -> Flags {
     Flags { zero: a & b == 0, carry: b & !a == 0, ..Flags::default() }
 }
 
 /// The sign bits of the eight bytes of an MMX register.
 #[inline]
-pub fn pmovmskb_mmx(src: u64) -> u32 {
+pub(crate) fn pmovmskb_mmx(src: u64) -> u32 {
     // Each sign bit, at 8i, is moved to bit 56 + i by one of the summands; no two summands meet.
     let signs = (src >> 7) & 0x0101_0101_0101_0101;
     (signs.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
@@ -43,19 +43,19 @@ pub fn pmovmskb_mmx(src: u64) -> u32 {
 
 /// The sign bits of the sixteen bytes.
 #[inline]
-pub fn pmovmskb(src: u128) -> u32 {
+pub(crate) fn pmovmskb(src: u128) -> u32 {
     pmovmskb_mmx(src as u64) | pmovmskb_mmx((src >> 64) as u64) << 8
 }
 
 /// The sign bits of the four single-precision lanes.
 #[inline]
-pub fn movmskps(src: u128) -> u32 {
+pub(crate) fn movmskps(src: u128) -> u32 {
     (0..4).fold(0, |mask, i| mask | ((src >> (32 * i + 31)) as u32 & 1) << i)
 }
 
 /// The sign bits of the two double-precision lanes.
 #[inline]
-pub fn movmskpd(src: u128) -> u32 {
+pub(crate) fn movmskpd(src: u128) -> u32 {
     (src >> 63) as u32 & 1 | ((src >> 127) as u32) << 1
 }
 

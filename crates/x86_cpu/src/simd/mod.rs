@@ -1,7 +1,7 @@
 //! What the packed-integer, crypto and bit-manipulation instructions compute, as pure functions.
 //!
 //! An XMM register is a `u128`, an MMX register a `u64`; lane 0 is the least significant one. Functions that exist
-//! for both widths are generic over [`Packed`]. Nothing here knows of operands, memory or faults: the interpreter's
+//! for both widths are generic over [`lanes::Packed`]. Nothing here knows of operands, memory or faults: the interpreter's
 //! handlers fetch operands and check CR0/CR4 and alignment, and a JIT may call the same functions. Every function is
 //! named after its mnemonic, takes the destination operand first (the first source of the legacy encodings) and
 //! follows the "Operation" section of that mnemonic in SDM volume 2.
@@ -9,35 +9,34 @@
 //! No host vector intrinsic is used, so the result is the same on every host. The loops over lanes are written so that
 //! the compiler turns them into vector code where the host has it (see [`lanes`]).
 
-pub mod aes;
-pub mod arith;
-pub mod bits;
-pub mod clmul;
-pub mod compare;
-pub mod crc32;
-pub mod lanes;
-pub mod logic;
-pub mod pack;
-pub mod sha;
-pub mod shift;
-pub mod shuffle;
-pub mod string_compare;
+pub(crate) mod aes;
+pub(crate) mod arith;
+pub(crate) mod bits;
+pub(crate) mod clmul;
+pub(crate) mod compare;
+pub(crate) mod crc32;
+pub(crate) mod lanes;
+pub(crate) mod logic;
+pub(crate) mod pack;
+pub(crate) mod sha;
+pub(crate) mod shift;
+pub(crate) mod shuffle;
+pub(crate) mod string_compare;
 
 #[cfg(test)]
 mod test_values;
 
-pub use lanes::Packed;
 
 /// The flags an instruction of this module defines. AF and PF are always cleared by those that report flags: the SDM
 /// either says so (PTEST, PCMPxSTRx, POPCNT) or leaves them undefined (BMI).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// CF.
-    pub carry: bool,
+    pub(crate) carry: bool,
     /// ZF.
-    pub zero: bool,
+    pub(crate) zero: bool,
     /// SF.
-    pub sign: bool,
+    pub(crate) sign: bool,
     /// OF.
-    pub overflow: bool,
+    pub(crate) overflow: bool,
 }

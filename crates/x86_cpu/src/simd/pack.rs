@@ -6,7 +6,7 @@ macro_rules! narrow {
     ($($(#[$doc:meta])* $name:ident: $from:ty => $to:ty;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, b: V) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, b: V) -> V {
             build::<V, $from, $to>(a, b, |a, b, i| {
                 let half = count::<V, $from>();
                 let lane = if i < half { a.get(i) } else { b.get(i - half) };
@@ -44,7 +44,7 @@ macro_rules! unpack {
     ($($(#[$doc:meta])* $name:ident: $lane:ty, $high:literal;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, b: V) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, b: V) -> V {
             interleave::<V, $lane>(a, b, $high)
         }
     )*};
@@ -67,13 +67,13 @@ unpack! {
 
 /// The low quadwords of `a` and `b`; also UNPCKLPD and MOVLHPS.
 #[inline]
-pub fn punpcklqdq(a: u128, b: u128) -> u128 {
+pub(crate) fn punpcklqdq(a: u128, b: u128) -> u128 {
     u128::from(a as u64) | b << 64
 }
 
 /// The high quadwords of `a` and `b`; also UNPCKHPD.
 #[inline]
-pub fn punpckhqdq(a: u128, b: u128) -> u128 {
+pub(crate) fn punpckhqdq(a: u128, b: u128) -> u128 {
     a >> 64 | (b >> 64) << 64
 }
 
@@ -81,7 +81,7 @@ macro_rules! widen {
     ($($(#[$doc:meta])* $name:ident: $from:ty => $to:ty;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name(src: u128) -> u128 {
+        pub(crate) fn $name(src: u128) -> u128 {
             build::<u128, $from, $to>(src, src, |src, _, i| <$to>::from(src.get(i)))
         }
     )*};

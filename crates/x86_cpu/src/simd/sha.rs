@@ -28,7 +28,7 @@ fn majority(x: u32, y: u32, z: u32) -> u32 {
 /// Four rounds of SHA-1 on A to D in `state`; `message` is W0 to W3, E already added to W0. Bits 1:0 of `imm` choose
 /// the function and the constant.
 #[inline]
-pub fn sha1rnds4(state: u128, message: u128, imm: u8) -> u128 {
+pub(crate) fn sha1rnds4(state: u128, message: u128, imm: u8) -> u128 {
     type Function = fn(u32, u32, u32) -> u32;
     let (f, constant): (Function, u32) = match imm & 3 {
         0 => (choose, 0x5a82_7999),
@@ -52,21 +52,21 @@ pub fn sha1rnds4(state: u128, message: u128, imm: u8) -> u128 {
 
 /// E for the next four rounds (from A of `state`), added to W0 of `message`.
 #[inline]
-pub fn sha1nexte(state: u128, message: u128) -> u128 {
+pub(crate) fn sha1nexte(state: u128, message: u128) -> u128 {
     let e = dword(state, 3).rotate_left(30);
     message & (u128::MAX >> 32) | u128::from(dword(message, 3).wrapping_add(e)) << 96
 }
 
 /// First step of the next four SHA-1 message words.
 #[inline]
-pub fn sha1msg1(a: u128, b: u128) -> u128 {
+pub(crate) fn sha1msg1(a: u128, b: u128) -> u128 {
     // W0 ^ W2, W1 ^ W3, W2 ^ W4, W3 ^ W5, from the most significant down.
     a ^ (a << 64 | b >> 64)
 }
 
 /// Last step of the next four SHA-1 message words.
 #[inline]
-pub fn sha1msg2(a: u128, b: u128) -> u128 {
+pub(crate) fn sha1msg2(a: u128, b: u128) -> u128 {
     let w16 = (dword(a, 3) ^ dword(b, 2)).rotate_left(1);
     let w17 = (dword(a, 2) ^ dword(b, 1)).rotate_left(1);
     let w18 = (dword(a, 1) ^ dword(b, 0)).rotate_left(1);
@@ -77,7 +77,7 @@ pub fn sha1msg2(a: u128, b: u128) -> u128 {
 /// Two rounds of SHA-256. `state` holds C, D, G, H and `other` A, B, E, F (most significant first); `message` holds two
 /// message words with their constants added, in its low half. The result is the new A, B, E, F.
 #[inline]
-pub fn sha256rnds2(state: u128, other: u128, message: u128) -> u128 {
+pub(crate) fn sha256rnds2(state: u128, other: u128, message: u128) -> u128 {
     let (mut a, mut b, mut e, mut f) = (dword(other, 3), dword(other, 2), dword(other, 1), dword(other, 0));
     let (mut c, mut d, mut g, mut h) = (dword(state, 3), dword(state, 2), dword(state, 1), dword(state, 0));
     for round in 0..2 {
@@ -92,7 +92,7 @@ pub fn sha256rnds2(state: u128, other: u128, message: u128) -> u128 {
 
 /// First step of the next four SHA-256 message words: `a` holds W0 to W3 from doubleword 0 up, `b` W4 first.
 #[inline]
-pub fn sha256msg1(a: u128, b: u128) -> u128 {
+pub(crate) fn sha256msg1(a: u128, b: u128) -> u128 {
     let sigma0 = |x: u32| x.rotate_right(7) ^ x.rotate_right(18) ^ (x >> 3);
     let words = [dword(a, 0), dword(a, 1), dword(a, 2), dword(a, 3), dword(b, 0)];
     join(std::array::from_fn(|i| words[i].wrapping_add(sigma0(words[i + 1]))))
@@ -100,7 +100,7 @@ pub fn sha256msg1(a: u128, b: u128) -> u128 {
 
 /// Last step of the next four SHA-256 message words.
 #[inline]
-pub fn sha256msg2(a: u128, b: u128) -> u128 {
+pub(crate) fn sha256msg2(a: u128, b: u128) -> u128 {
     let sigma1 = |x: u32| x.rotate_right(17) ^ x.rotate_right(19) ^ (x >> 10);
     let w16 = dword(a, 0).wrapping_add(sigma1(dword(b, 2)));
     let w17 = dword(a, 1).wrapping_add(sigma1(dword(b, 3)));

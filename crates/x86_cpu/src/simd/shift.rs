@@ -7,7 +7,7 @@ macro_rules! logical {
     ($($(#[$doc:meta])* $name:ident: $lane:ty, $op:tt;)*) => {$(
         $(#[$doc])*
         #[inline]
-        pub fn $name<V: Packed>(a: V, count: u64) -> V {
+        pub(crate) fn $name<V: Packed>(a: V, count: u64) -> V {
             if count >= u64::from(<$lane>::BITS) {
                 return V::from_bytes(V::ZERO_BYTES);
             }
@@ -34,27 +34,27 @@ logical! {
 
 /// Shifts words right, filling with the sign.
 #[inline]
-pub fn psraw<V: Packed>(a: V, count: u64) -> V {
+pub(crate) fn psraw<V: Packed>(a: V, count: u64) -> V {
     let count = count.min(15) as u32;
     map::<V, i16>(a, move |lane| lane >> count)
 }
 
 /// Shifts doublewords right, filling with the sign.
 #[inline]
-pub fn psrad<V: Packed>(a: V, count: u64) -> V {
+pub(crate) fn psrad<V: Packed>(a: V, count: u64) -> V {
     let count = count.min(31) as u32;
     map::<V, i32>(a, move |lane| lane >> count)
 }
 
 /// Shifts the whole register left by `bytes`.
 #[inline]
-pub fn pslldq(a: u128, bytes: u8) -> u128 {
+pub(crate) fn pslldq(a: u128, bytes: u8) -> u128 {
     a.checked_shl(u32::from(bytes) * 8).unwrap_or(0)
 }
 
 /// Shifts the whole register right by `bytes`.
 #[inline]
-pub fn psrldq(a: u128, bytes: u8) -> u128 {
+pub(crate) fn psrldq(a: u128, bytes: u8) -> u128 {
     a.checked_shr(u32::from(bytes) * 8).unwrap_or(0)
 }
 

@@ -4,7 +4,7 @@ use super::lanes::{Lane, Packed, build};
 
 /// Bytes of `a` chosen by the low bits of the bytes of `b`; zero where bit 7 of the selector is set.
 #[inline]
-pub fn pshufb<V: Packed>(a: V, b: V) -> V {
+pub(crate) fn pshufb<V: Packed>(a: V, b: V) -> V {
     build::<V, u8, u8>(a, b, |a, b, i| {
         let selector = b.get(i);
         let byte = a.get(usize::from(selector) & (V::BYTES - 1));
@@ -20,31 +20,31 @@ fn select4(imm: u8, i: usize) -> usize {
 
 /// Words of `src` (MMX) chosen by `imm`.
 #[inline]
-pub fn pshufw(src: u64, imm: u8) -> u64 {
+pub(crate) fn pshufw(src: u64, imm: u8) -> u64 {
     build::<u64, u16, u16>(src, src, move |src, _, i| src.get(select4(imm, i)))
 }
 
 /// The low four words are chosen by `imm`, the high ones stay.
 #[inline]
-pub fn pshuflw(src: u128, imm: u8) -> u128 {
+pub(crate) fn pshuflw(src: u128, imm: u8) -> u128 {
     (src >> 64) << 64 | u128::from(pshufw(src as u64, imm))
 }
 
 /// The high four words are chosen by `imm`, the low ones stay.
 #[inline]
-pub fn pshufhw(src: u128, imm: u8) -> u128 {
+pub(crate) fn pshufhw(src: u128, imm: u8) -> u128 {
     u128::from(src as u64) | u128::from(pshufw((src >> 64) as u64, imm)) << 64
 }
 
 /// Doublewords of `src` chosen by `imm`.
 #[inline]
-pub fn pshufd(src: u128, imm: u8) -> u128 {
+pub(crate) fn pshufd(src: u128, imm: u8) -> u128 {
     build::<u128, u32, u32>(src, src, move |src, _, i| src.get(select4(imm, i)))
 }
 
 /// Two doublewords of `a`, then two of `b`, chosen by `imm`.
 #[inline]
-pub fn shufps(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn shufps(a: u128, b: u128, imm: u8) -> u128 {
     build::<u128, u32, u32>(a, b, move |a, b, i| {
         let selector = select4(imm, i);
         if i < 2 { a.get(selector) } else { b.get(selector) }
@@ -53,7 +53,7 @@ pub fn shufps(a: u128, b: u128, imm: u8) -> u128 {
 
 /// One quadword of `a`, then one of `b`, chosen by bits 0 and 1 of `imm`.
 #[inline]
-pub fn shufpd(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn shufpd(a: u128, b: u128, imm: u8) -> u128 {
     let low = if imm & 1 == 0 { a } else { a >> 64 };
     let high = if imm & 2 == 0 { b } else { b >> 64 };
     u128::from(low as u64) | high << 64
@@ -61,7 +61,7 @@ pub fn shufpd(a: u128, b: u128, imm: u8) -> u128 {
 
 /// `a` above `b`, shifted right by `imm` bytes; zeroes follow.
 #[inline]
-pub fn palignr(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn palignr(a: u128, b: u128, imm: u8) -> u128 {
     let bits = u32::from(imm) * 8;
     if bits < 128 {
         b >> bits | a.checked_shl(128 - bits).unwrap_or(0)
@@ -72,34 +72,34 @@ pub fn palignr(a: u128, b: u128, imm: u8) -> u128 {
 
 /// PALIGNR on MMX registers.
 #[inline]
-pub fn palignr_mmx(a: u64, b: u64, imm: u8) -> u64 {
+pub(crate) fn palignr_mmx(a: u64, b: u64, imm: u8) -> u64 {
     let pair = u128::from(a) << 64 | u128::from(b);
     pair.checked_shr(u32::from(imm) * 8).unwrap_or(0) as u64
 }
 
 /// The low quadword, twice.
 #[inline]
-pub fn movddup(src: u128) -> u128 {
+pub(crate) fn movddup(src: u128) -> u128 {
     src << 64 | u128::from(src as u64)
 }
 
 /// The odd doublewords, each twice.
 #[inline]
-pub fn movshdup(src: u128) -> u128 {
+pub(crate) fn movshdup(src: u128) -> u128 {
     const ODD: u128 = 0xffff_ffff_0000_0000_ffff_ffff_0000_0000;
     src & ODD | (src & ODD) >> 32
 }
 
 /// The even doublewords, each twice.
 #[inline]
-pub fn movsldup(src: u128) -> u128 {
+pub(crate) fn movsldup(src: u128) -> u128 {
     const EVEN: u128 = 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
     src & EVEN | (src & EVEN) << 32
 }
 
 /// The high quadword of `b` below the high quadword of `a`.
 #[inline]
-pub fn movhlps(a: u128, b: u128) -> u128 {
+pub(crate) fn movhlps(a: u128, b: u128) -> u128 {
     (a >> 64) << 64 | b >> 64
 }
 
@@ -111,19 +111,19 @@ fn blend<L: Lane>(a: u128, b: u128, imm: u8) -> u128 {
 
 /// Words of `b` where the bit of `imm` is set, else of `a`.
 #[inline]
-pub fn pblendw(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn pblendw(a: u128, b: u128, imm: u8) -> u128 {
     blend::<u16>(a, b, imm)
 }
 
 /// Doublewords of `b` where the bit of `imm` is set, else of `a`.
 #[inline]
-pub fn blendps(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn blendps(a: u128, b: u128, imm: u8) -> u128 {
     blend::<u32>(a, b, imm)
 }
 
 /// Quadwords of `b` where the bit of `imm` is set, else of `a`.
 #[inline]
-pub fn blendpd(a: u128, b: u128, imm: u8) -> u128 {
+pub(crate) fn blendpd(a: u128, b: u128, imm: u8) -> u128 {
     blend::<u64>(a, b, imm)
 }
 
@@ -143,19 +143,19 @@ fn spread_signs(mask: u128, signs: u128, width: u32) -> u128 {
 
 /// Bytes of `b` where the top bit of that byte of `mask` is set, else of `a`.
 #[inline]
-pub fn pblendvb(a: u128, b: u128, mask: u128) -> u128 {
+pub(crate) fn pblendvb(a: u128, b: u128, mask: u128) -> u128 {
     merge(a, b, spread_signs(mask, 0x8080_8080_8080_8080_8080_8080_8080_8080, 8))
 }
 
 /// Doublewords of `b` where the top bit of that doubleword of `mask` is set, else of `a`.
 #[inline]
-pub fn blendvps(a: u128, b: u128, mask: u128) -> u128 {
+pub(crate) fn blendvps(a: u128, b: u128, mask: u128) -> u128 {
     merge(a, b, spread_signs(mask, 0x8000_0000_8000_0000_8000_0000_8000_0000, 32))
 }
 
 /// Quadwords of `b` where the top bit of that quadword of `mask` is set, else of `a`.
 #[inline]
-pub fn blendvpd(a: u128, b: u128, mask: u128) -> u128 {
+pub(crate) fn blendvpd(a: u128, b: u128, mask: u128) -> u128 {
     merge(a, b, spread_signs(mask, 0x8000_0000_0000_0000_8000_0000_0000_0000, 64))
 }
 
@@ -163,14 +163,14 @@ pub fn blendvpd(a: u128, b: u128, mask: u128) -> u128 {
 /// lanes in bits 3:0 are zeroed. The register form takes `value` from lane [`insertps_source`] of its source, the
 /// memory form from memory.
 #[inline]
-pub fn insertps(a: u128, value: u32, imm: u8) -> u128 {
+pub(crate) fn insertps(a: u128, value: u32, imm: u8) -> u128 {
     let inserted = pinsrd(a, value, imm >> 4);
     blendps(inserted, 0, imm & 15)
 }
 
 /// The source lane of INSERTPS with a register source.
 #[inline]
-pub fn insertps_source(imm: u8) -> u8 {
+pub(crate) fn insertps_source(imm: u8) -> u8 {
     imm >> 6
 }
 
@@ -178,14 +178,14 @@ macro_rules! insert_extract {
     ($($lane:ty, $mask:literal: $insert:ident, $extract:ident;)*) => {$(
         /// `a` with the lane that the low bits of `imm` choose replaced by `value`.
         #[inline]
-        pub fn $insert(a: u128, value: $lane, imm: u8) -> u128 {
+        pub(crate) fn $insert(a: u128, value: $lane, imm: u8) -> u128 {
             let shift = u32::from(imm & $mask) * <$lane>::BITS;
             a & !(u128::from(<$lane>::MAX) << shift) | u128::from(value) << shift
         }
 
         /// The lane of `src` that the low bits of `imm` choose.
         #[inline]
-        pub fn $extract(src: u128, imm: u8) -> $lane {
+        pub(crate) fn $extract(src: u128, imm: u8) -> $lane {
             (src >> (u32::from(imm & $mask) * <$lane>::BITS)) as $lane
         }
     )*};
@@ -200,14 +200,14 @@ insert_extract! {
 
 /// PINSRW on an MMX register.
 #[inline]
-pub fn pinsrw_mmx(a: u64, value: u16, imm: u8) -> u64 {
+pub(crate) fn pinsrw_mmx(a: u64, value: u16, imm: u8) -> u64 {
     let shift = u32::from(imm & 3) * 16;
     a & !(0xffff << shift) | u64::from(value) << shift
 }
 
 /// PEXTRW from an MMX register.
 #[inline]
-pub fn pextrw_mmx(src: u64, imm: u8) -> u16 {
+pub(crate) fn pextrw_mmx(src: u64, imm: u8) -> u16 {
     (src >> (u32::from(imm & 3) * 16)) as u16
 }
 

@@ -164,7 +164,7 @@ fn mask(control: Control, result: u32) -> u128 {
 }
 
 /// Explicit lengths (EAX and EDX, or RAX and RDX with REX.W, sign-extended), giving an index for ECX.
-pub fn pcmpestri(a: u128, a_length: i64, b: u128, b_length: i64, imm: u8) -> (u32, Flags) {
+pub(crate) fn pcmpestri(a: u128, a_length: i64, b: u128, b_length: i64, imm: u8) -> (u32, Flags) {
     let control = Control::new(imm);
     let (a_length, b_length) = (control.explicit_length(a_length), control.explicit_length(b_length));
     let outcome = compare(control, a, a_length, b, b_length);
@@ -172,7 +172,7 @@ pub fn pcmpestri(a: u128, a_length: i64, b: u128, b_length: i64, imm: u8) -> (u3
 }
 
 /// Explicit lengths (EAX and EDX, or RAX and RDX with REX.W, sign-extended), giving a mask for XMM0.
-pub fn pcmpestrm(a: u128, a_length: i64, b: u128, b_length: i64, imm: u8) -> (u128, Flags) {
+pub(crate) fn pcmpestrm(a: u128, a_length: i64, b: u128, b_length: i64, imm: u8) -> (u128, Flags) {
     let control = Control::new(imm);
     let (a_length, b_length) = (control.explicit_length(a_length), control.explicit_length(b_length));
     let outcome = compare(control, a, a_length, b, b_length);
@@ -180,14 +180,14 @@ pub fn pcmpestrm(a: u128, a_length: i64, b: u128, b_length: i64, imm: u8) -> (u1
 }
 
 /// Lengths up to the first zero element, giving an index for ECX.
-pub fn pcmpistri(a: u128, b: u128, imm: u8) -> (u32, Flags) {
+pub(crate) fn pcmpistri(a: u128, b: u128, imm: u8) -> (u32, Flags) {
     let control = Control::new(imm);
     let outcome = compare(control, a, control.implicit_length(a), b, control.implicit_length(b));
     (index(control, outcome.result), outcome.flags)
 }
 
 /// Lengths up to the first zero element, giving a mask for XMM0.
-pub fn pcmpistrm(a: u128, b: u128, imm: u8) -> (u128, Flags) {
+pub(crate) fn pcmpistrm(a: u128, b: u128, imm: u8) -> (u128, Flags) {
     let control = Control::new(imm);
     let outcome = compare(control, a, control.implicit_length(a), b, control.implicit_length(b));
     (mask(control, outcome.result), outcome.flags)
