@@ -27,6 +27,7 @@ mod x87_bcd;
 mod x87_convert;
 mod x87_env;
 mod x87_execute;
+mod x87_images;
 mod x87_remainder;
 mod x87_scale;
 mod x87_series;
@@ -54,6 +55,7 @@ pub use x87_convert::{
 };
 pub use x87_env::{STACK_FAULT, X87Env};
 pub use x87_execute::{Binary, Compare, Store, Unary};
+pub use x87_images::{ENVIRONMENT_SIZE, EnvironmentFormat, FXSAVE_SIZE, SAVE_SIZE};
 pub use x87_remainder::{Quotient, Remainder, x87_remainder};
 pub use x87_scale::{x87_examine, x87_extract, x87_round_to_integer, x87_scale};
 pub use x87_state::{BUSY, C0, C1, C2, C3, ERROR_SUMMARY, LastInstruction, X87};

@@ -288,7 +288,7 @@ pub fn x87_tangent(a: F80, env: &mut X87Env) -> Option<(F80, F80)> {
         F80Value::Finite(real) => {
             let reduced = reduce(real)?;
             check_denormals(a.into(), a.into(), env);
-            let tangent = if reduced.rest.exp < -63 {
+            let tangent = if reduced.rest.exp < -58 {
                 // The difference, a third of the cube, is far below the last bit.
                 reduced.rest
             } else {
