@@ -1,4 +1,4 @@
-//! The chips of a PC.
+#![doc = include_str!("../README.md")]
 
 mod acpi_pm;
 mod crystal;
@@ -13,6 +13,7 @@ mod pic;
 mod pit;
 mod post_port;
 mod reset_control;
+mod rtc;
 mod uart;
 
 pub use acpi_pm::{AcpiPm, AcpiPmStateV1};
@@ -27,4 +28,5 @@ pub use pic::{Pic, PicStateV1};
 pub use pit::{Pit, PitStateV1};
 pub use post_port::{PostPort, PostPortStateV1};
 pub use reset_control::{ResetControl, ResetControlStateV1};
+pub use rtc::{Rtc, RtcStateV1};
 pub use uart::{Uart, UartStateV1};
