@@ -54,6 +54,7 @@ impl Apt {
         let folder = folder.display();
         let options = vec![
             format!("Dir::State={folder}/state"),
+            format!("Dir::State::lists={folder}/state/lists"),
             format!("Dir::State::status={folder}/state/status"),
             format!("Dir::Cache={folder}/cache"),
             "APT::Architecture=amd64".to_owned(),
