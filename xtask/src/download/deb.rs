@@ -57,7 +57,7 @@ fn find_in_tar(data: impl Read, wanted: impl Fn(&Path) -> bool) -> Result<Vec<u8
 mod tests {
     use super::*;
 
-    fn package(member: &str) -> Vec<u8> {
+    fn tar() -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, contents) in [("./usr/other", &b"no"[..]), ("./bin/busybox", b"yes")] {
             let mut header = tar::Header::new_gnu();
@@ -65,9 +65,12 @@ mod tests {
             header.set_entry_type(tar::EntryType::Regular);
             tar.append_data(&mut header, path, contents).unwrap();
         }
-        let tar = tar.into_inner().unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    fn package(member: &str, data: &[u8]) -> Vec<u8> {
         let mut builder = ar::Builder::new(Vec::new());
-        for (name, contents) in [("debian-binary", &b"2.0\n"[..]), (member, &tar)] {
+        for (name, contents) in [("debian-binary", &b"2.0\n"[..]), (member, data)] {
             builder.append(&ar::Header::new(name.into(), contents.len() as u64), contents).unwrap();
         }
         builder.into_inner().unwrap()
@@ -75,19 +78,27 @@ mod tests {
 
     #[test]
     fn a_file_is_found_by_its_path() {
-        let found = find(&package("data.tar")[..], |path| path == Path::new("bin/busybox")).unwrap();
+        let found = find(&package("data.tar", &tar())[..], |path| path == Path::new("bin/busybox")).unwrap();
+        assert_eq!(found, b"yes");
+    }
+
+    #[test]
+    fn zstd_is_what_ubuntu_compresses_with() {
+        let data = ruzstd::encoding::compress_to_vec(&tar()[..], ruzstd::encoding::CompressionLevel::Fastest);
+        let found =
+            find(&package("data.tar.zst", &data)[..], |path| path == Path::new("bin/busybox")).unwrap();
         assert_eq!(found, b"yes");
     }
 
     #[test]
     fn what_is_missing_or_not_supported_is_said() {
-        let missing = find(&package("data.tar")[..], |_| false).unwrap_err();
+        let missing = find(&package("data.tar", &tar())[..], |_| false).unwrap_err();
         assert!(missing.to_string().contains("not in the package"), "{missing}");
-        let unknown = find(&package("data.tar.lz4")[..], |_| true).unwrap_err();
+        let unknown = find(&package("data.tar.lz4", &tar())[..], |_| true).unwrap_err();
         assert!(unknown.to_string().contains("data.tar.lz4"), "{unknown}");
-        let empty = find(&package("control.tar")[..], |_| true).unwrap_err();
+        let empty = find(&package("control.tar", &tar())[..], |_| true).unwrap_err();
         assert!(empty.to_string().contains("no data"), "{empty}");
         assert!(find(&b"garbage"[..], |_| true).is_err());
-        assert!(find(&package("data.tar.xz")[..], |_| true).is_err(), "not xz");
+        assert!(find(&package("data.tar.xz", &tar())[..], |_| true).is_err(), "not xz");
     }
 }
