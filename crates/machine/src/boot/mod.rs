@@ -7,7 +7,7 @@
 //! | [`Protocol::Pvh`] | an ELF note of Xen | 32-bit protected mode |
 //! | [`Protocol::Flat`] | an address being given | real mode |
 //!
-//! A loader first plans where everything goes ([`plan::Plan`]); only when all of it is known to fit is guest memory written. Whatever is wrong with a file is
+//! A loader first plans where everything goes (`plan.rs`); only when all of it is known to fit is guest memory written. Whatever is wrong with a file is
 //! a [`BootError`] that says what, where, and what to do.
 //!
 //! Of what exists, `linux-loader` of rust-vmm was looked at and is not used: it compiles the x86 boot protocols on x86 hosts alone, and a processor in software
