@@ -8,6 +8,8 @@ mod segmentation;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use segmentation::within_limit;
+
 use guest_memory::{GuestMemory, Word};
 use x86_defs::control::{CR0_AM, CR4_SMAP};
 use x86_defs::exception::{Exception, Vector};
@@ -95,6 +97,14 @@ impl Cpu {
     ) -> Result<(), Fault> {
         let access = self.explicit(true);
         self.prepare(mem, linear, size, seg, access).map(|_| ())
+    }
+
+    /// Checks that the byte at `linear` can be read, without reading it (CLFLUSH and its family).
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_read(&mut self, mem: &GuestMemory, linear: u64, seg: u8) -> Result<(), Fault> {
+        let access = self.explicit(false);
+        self.prepare(mem, linear, 1, seg, access).map(|_| ())
     }
 
     // Implicit accesses

@@ -112,7 +112,7 @@ pub(crate) struct Attention(pub(crate) u8);
 impl Attention {
     /// An interrupt or NMI may be deliverable.
     pub(crate) const INTERRUPT: u8 = 1 << 0;
-    /// Instructions must be run one by one: shadow, TF, instruction breakpoints, replay.
+    /// Instructions must be run one by one: shadow, TF, RF, instruction breakpoints, replay.
     pub(crate) const STEP: u8 = 1 << 1;
     /// A #DB trap is due.
     pub(crate) const DEBUG: u8 = 1 << 2;
@@ -210,8 +210,10 @@ impl Cpu {
             attention |= Attention::INTERRUPT;
         }
         if self.shadow != InterruptShadow::None
-            || self.system_flags & x86_defs::rflags::TF != 0
+            || self.system_flags & (x86_defs::rflags::TF | x86_defs::rflags::RF) != 0
             || self.instruction_breakpoints_armed()
+            // Plain loads do not look whether they have to be the last of their block.
+            || self.data_breakpoints_armed()
             || !self.replay.answers.is_empty()
         {
             attention |= Attention::STEP;

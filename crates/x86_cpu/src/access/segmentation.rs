@@ -10,7 +10,7 @@ use crate::op::Fault;
 /// Whether `size` bytes at `offset` are inside the limit of a segment (SDM 3A 5.3). An access that would wrap around the end of
 /// a 4 GiB segment is outside; the manual leaves that to the processor.
 #[inline]
-fn within_limit(segment: &Segment, offset: u64, size: u64) -> bool {
+pub(crate) fn within_limit(segment: &Segment, offset: u64, size: u64) -> bool {
     let last = offset + (size - 1);
     let limit = u64::from(segment.limit);
     if segment.access & (AR_CODE | AR_CONFORMING_DOWN) == AR_CONFORMING_DOWN {

@@ -345,6 +345,24 @@ fn probing_changes_nothing() {
 }
 
 #[test]
+fn checks_without_access() {
+    let mem = ram();
+    let mut cpu = long_mode(&mem, 3);
+    map(&mem, 0x5000, 0xfee0_0000, P | U);
+    map(&mem, 0x6000, 0x8000, P | U | RW);
+    assert_eq!(cpu.probe_read(&mem, 0x5123, SEG_DS), Ok(()), "a device is not read");
+    assert_eq!(cpu.probe_write(&mem, 0x5ffc, 4, SEG_DS), Err(Fault));
+    assert_eq!(exception(&mut cpu), page_fault(PF_USER | PF_WRITE | PF_PRESENT, 0x5ffc));
+    assert_eq!(cpu.probe_read(&mem, 0x7000, SEG_DS), Err(Fault));
+    assert_eq!(exception(&mut cpu), page_fault(PF_USER, 0x7000));
+    mem.write::<u32>(0x8000, 5).expect("in RAM");
+    assert_eq!(cpu.probe_write(&mem, 0x6000, 4, SEG_DS), Ok(()));
+    assert_eq!(mem.read::<u32>(0x8000), Ok(5), "nothing is written");
+    assert_eq!(entry(&mem, 0x6000) & DIRTY, DIRTY, "but it counts as a write");
+    assert!(cpu.posted.is_empty());
+}
+
+#[test]
 fn pdptes_with_reserved_bits_are_a_protection_fault() {
     let mem = ram();
     let mut cpu = protected_mode();
