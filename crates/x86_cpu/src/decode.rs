@@ -2,8 +2,10 @@
 
 use guest_memory::{GuestMemory, PAGE_SIZE};
 use iced_x86::{
-    Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    Code, CodeSize, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
+    Register,
 };
+use x86_defs::segment::index::{DS, FS, SS};
 
 use crate::Cpu;
 use crate::block::{Block, NONE, key};
@@ -39,6 +41,8 @@ pub(crate) fn decode_block(
     let most = if mode.0 & CodeMode::STEP != 0 { 1 } else { MAX_BLOCK_OPS };
     let mut decoder = Decoder::with_ip(mode.bits(), &bytes[..in_page], 0, OPTIONS);
     let mut end = 0;
+    let mut count = 0;
+    let mut previous: Option<Instruction> = None;
     let mut second_page = None;
     while ops.len() < most {
         let mut instruction = decoder.decode();
@@ -55,12 +59,23 @@ pub(crate) fn decode_block(
             second_page = Some(next);
             let (op, _) = lower(&instruction, mode, 0);
             end = instruction.len();
+            count = 1;
             ops.push(op);
             break;
         }
-        let (op, ends) = lower(&instruction, mode, ops.len());
+        let (op, ends) = lower(&instruction, mode, count);
         end += instruction.len();
-        ops.push(op);
+        count += 1;
+        let fused = match (&previous, ops.last()) {
+            (Some(first), Some(compare)) => exec::fused::fuse(first, compare, &instruction, &op),
+            _ => None,
+        };
+        if let (Some(fused), Some(last)) = (fused, ops.last_mut()) {
+            *last = fused;
+        } else {
+            ops.push(op);
+        }
+        previous = Some(instruction);
         if ends {
             break;
         }
@@ -71,7 +86,7 @@ pub(crate) fn decode_block(
     }
     Ok(Block {
         key: key(address, mode.0),
-        count: ops.len() as u32,
+        count: count as u32,
         ops: ops.into_boxed_slice(),
         len: end as u32,
         second_page,
@@ -211,15 +226,28 @@ fn operands(instruction: &Instruction, op: &mut Op) {
     }
 }
 
+/// The segment of a memory operand. In 64-bit mode only FS and GS override the default (SDM 1 3.4.2.1), which decides between
+/// #SS and #GP for an address that is not canonical.
+fn segment(instruction: &Instruction) -> u8 {
+    let segment = number(instruction.memory_segment());
+    if instruction.code_size() != CodeSize::Code64 || segment >= FS as u8 {
+        return segment;
+    }
+    match instruction.memory_base() {
+        Register::RSP | Register::ESP | Register::RBP | Register::EBP => SS as u8,
+        _ => DS as u8,
+    }
+}
+
 fn string_operand(instruction: &Instruction, op: &mut Op, address_size: u8) {
-    op.seg = number(instruction.memory_segment());
+    op.seg = segment(instruction);
     op.address_size = address_size;
 }
 
 fn memory_operand(instruction: &Instruction, op: &mut Op) {
     let (base, index) = (instruction.memory_base(), instruction.memory_index());
     op.disp = instruction.memory_displacement64();
-    op.seg = number(instruction.memory_segment());
+    op.seg = segment(instruction);
     op.base = match base {
         Register::None => ZERO,
         // Decoding counts from the start of the block, so the displacement already does.

@@ -4,7 +4,7 @@
 //! marks all registers valid, once nothing can fault any more (SDM 1 9.5.1); an x87 exception that waits is reported
 //! first (SDM 1 9.5.2).
 
-use guest_memory::{GuestMemory, Word};
+use guest_memory::GuestMemory;
 use iced_x86::{Code, Instruction, OpKind, Register};
 use x86_defs::Vector;
 

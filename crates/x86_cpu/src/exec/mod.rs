@@ -11,6 +11,7 @@ pub(crate) mod branch;
 pub(crate) mod cond;
 pub(crate) mod decimal;
 pub(crate) mod exchange;
+pub(crate) mod fused;
 pub(crate) mod mmx;
 pub(crate) mod mov;
 pub(crate) mod muldiv;
@@ -20,6 +21,8 @@ pub(crate) mod sse;
 pub(crate) mod sse_move;
 pub(crate) mod sse_packed;
 pub(crate) mod sse_shuffle;
+#[cfg(test)]
+mod sse_tests;
 pub(crate) mod sse_text;
 pub(crate) mod stack;
 pub(crate) mod string;

@@ -221,6 +221,8 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
                 _ => sized!(op.size, immediate),
             }
         }
+        // There are no caches past which a non-temporal store could go.
+        Mnemonic::Movnti => sized_memory!(form, op.size, store),
         Mnemonic::Movzx => extension::<Zero>(instruction, op, form),
         Mnemonic::Movsx | Mnemonic::Movsxd => {
             // MOVSXD without REX.W moves 32 (or 16) bits without extending anything.

@@ -1,7 +1,8 @@
 //! Moves to, from and between XMM registers, and MXCSR.
 
-use guest_memory::{GuestMemory, Word};
+use guest_memory::GuestMemory;
 use iced_x86::{Code, Instruction, OpKind};
+use x86_defs::PAGE_SIZE;
 use x86_defs::gpr::RDI;
 
 use super::operand::{Int, addressed};
@@ -98,8 +99,16 @@ fn masked_store<const SIZE: u64>(
 ) -> Result<(), Fault> {
     let linear = Segmented::linear(cpu, op, SIZE, true)?;
     let chosen = |i: u64| mask >> (8 * i + 7) & 1 != 0;
-    for i in (0..SIZE).filter(|&i| chosen(i)) {
-        cpu.probe_write(mem, linear.wrapping_add(i), 1, op.seg)?;
+    if !(0..SIZE).any(chosen) {
+        return Ok(());
+    }
+    if linear % PAGE_SIZE <= PAGE_SIZE - SIZE {
+        // One probe tells the same as one for each byte, and #AC besides.
+        cpu.probe_write(mem, linear, SIZE, op.seg)?;
+    } else {
+        for i in (0..SIZE).filter(|&i| chosen(i)) {
+            cpu.probe_write(mem, linear.wrapping_add(i), 1, op.seg)?;
+        }
     }
     for i in (0..SIZE).filter(|&i| chosen(i)) {
         cpu.write(mem, linear.wrapping_add(i), (value >> (8 * i)) as u8, op.seg)?;
@@ -188,7 +197,9 @@ fn stores(instruction: &Instruction, form: Form) -> Option<Handler> {
         | Code::Movntps_m128_xmm
         | Code::Movntpd_m128_xmm
         | Code::Movntdq_m128_xmm => addressed!(form, store_aligned),
-        Code::Movups_xmmm128_xmm | Code::Movupd_xmmm128_xmm | Code::Movdqu_xmmm128_xmm => addressed!(form, store, u128, Low),
+        Code::Movups_xmmm128_xmm | Code::Movupd_xmmm128_xmm | Code::Movdqu_xmmm128_xmm => {
+            addressed!(form, store, u128, Low)
+        }
         Code::Movss_xmmm32_xmm if register => {
             xmm_operation!((instruction, form), |a, b, _| replace_low(a, b, 32))
         }

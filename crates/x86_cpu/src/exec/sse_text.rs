@@ -23,9 +23,8 @@ trait Effect {
 /// AF and PF are cleared.
 fn set_flags(cpu: &mut Cpu, flags: Flags) {
     let bit = |set: bool, flag: u64| if set { flag } else { 0 };
-    cpu.flags.load(
-        bit(flags.carry, CF) | bit(flags.zero, ZF) | bit(flags.sign, SF) | bit(flags.overflow, OF),
-    );
+    cpu.flags
+        .load(bit(flags.carry, CF) | bit(flags.zero, ZF) | bit(flags.sign, SF) | bit(flags.overflow, OF));
 }
 
 struct Test;
