@@ -11,6 +11,6 @@ mod vcpu;
 mod vm;
 
 pub use exit::{Activity, RunExit};
-pub use saved_state::{VcpuStateV1, VmStateV1};
+pub use saved_state::VcpuStateV1;
 pub use vm::{TimeSource, Vm};
 pub use x86_cpu::{DebugRegisters, Registers, SpecialRegisters};

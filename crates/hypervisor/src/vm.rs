@@ -168,6 +168,14 @@ impl Vm {
         vcpu.activity == Activity::Running
     }
 
+    /// Whether anything from outside could make a waiting processor go on: it halts with interrupts on, or it waits for IPIs
+    /// of one that can.
+    #[must_use]
+    pub fn can_be_woken(&self, vcpu: usize) -> bool {
+        let vcpu = &self.vcpus[vcpu];
+        vcpu.activity == Activity::Halted && vcpu.cpu.rflags() & x86_defs::rflags::IF != 0
+    }
+
     /// Runs one processor for at most `budget` instructions.
     pub fn run(&mut self, index: usize, budget: u64) -> RunExit {
         let end = self.vcpus[index].cpu.retired().saturating_add(budget);

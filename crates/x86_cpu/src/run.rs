@@ -302,3 +302,6 @@ impl Cpu {
         if self.mode.is_64() { linear } else { linear & 0xffff_ffff }
     }
 }
+
+#[cfg(test)]
+mod tests;

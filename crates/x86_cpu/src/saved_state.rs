@@ -432,7 +432,7 @@ impl Restore for Cpu {
         if xcr0 & !3 != 0 || xcr0 & 1 == 0 {
             return Err(invalid("xcr0", format!("{xcr0:#x} is not a set of states this processor has")));
         }
-        if pdptes.iter().any(|entry| entry & ((1 << 52) - 1) >> PHYSICAL_ADDRESS_BITS != 0) {
+        if pdptes.iter().any(|entry| (entry & ((1 << 52) - 1)) >> PHYSICAL_ADDRESS_BITS != 0) {
             return Err(invalid("pdptes", "an entry points beyond physical memory".into()));
         }
         if (apic_id, processors) != (self.apic_id, self.processors) {

@@ -13,7 +13,7 @@ use crate::op::{BLOCK_RIP, Fault, Flow, Handler, Op, attempt};
 impl Cpu {
     /// Checks a near branch target: canonical in 64-bit mode, otherwise inside the limit of CS (#GP(0)).
     #[inline(always)]
-    pub(crate) fn check_target(&mut self, target: u64) -> Result<(), Fault> {
+    pub(crate) fn check_near_target(&mut self, target: u64) -> Result<(), Fault> {
         let good = if self.mode.is_64() {
             x86_defs::is_canonical(target)
         } else {
@@ -36,7 +36,7 @@ impl Cpu {
     /// Takes a direct branch outside the fast form of 64-bit mode.
     pub(crate) fn jump_near_direct(&mut self, op: &Op) -> Flow {
         let target = self.direct_target(op);
-        if self.check_target(target).is_err() {
+        if self.check_near_target(target).is_err() {
             return self.abort(op);
         }
         self.rip = target;
@@ -72,7 +72,7 @@ fn call64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
 fn call<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
     let target = cpu.direct_target(op);
-    attempt!(cpu, ops, cpu.check_target(target));
+    attempt!(cpu, ops, cpu.check_near_target(target));
     attempt!(cpu, ops, cpu.push(mem, T::cut(cpu.next_ip(op))));
     cpu.rip = target;
     Flow::Taken
@@ -80,7 +80,7 @@ fn call<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
 
 fn jump_register<T: Int>(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
     let target = T::get(cpu, ops[0].dst).zext();
-    attempt!(cpu, ops, cpu.check_target(target));
+    attempt!(cpu, ops, cpu.check_near_target(target));
     cpu.rip = target;
     Flow::Indirect
 }
@@ -89,7 +89,7 @@ fn jump_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[O
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, false));
     let target = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg)).zext();
-    attempt!(cpu, ops, cpu.check_target(target));
+    attempt!(cpu, ops, cpu.check_near_target(target));
     cpu.rip = target;
     Flow::Indirect
 }
@@ -108,7 +108,7 @@ fn call_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[O
 
 #[inline(always)]
 fn call_indirect<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op], target: u64) -> Flow {
-    attempt!(cpu, ops, cpu.check_target(target));
+    attempt!(cpu, ops, cpu.check_near_target(target));
     let back = T::cut(cpu.next_ip(&ops[0]));
     attempt!(cpu, ops, cpu.push(mem, back));
     cpu.rip = target;
@@ -118,7 +118,7 @@ fn call_indirect<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op], target: u
 /// RET, RET imm16: `imm` bytes are released beyond the return address.
 fn ret<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let target = attempt!(cpu, ops, cpu.peek::<T>(mem, 0)).zext();
-    attempt!(cpu, ops, cpu.check_target(target));
+    attempt!(cpu, ops, cpu.check_near_target(target));
     cpu.release_stack(T::SIZE + (ops[0].imm & 0xffff));
     cpu.rip = target;
     Flow::Indirect
@@ -128,7 +128,7 @@ fn ret<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
 fn ret64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let rsp = cpu.regs[x86_defs::gpr::RSP];
     let target = attempt!(cpu, ops, cpu.read::<u64>(mem, rsp, x86_defs::segment::index::SS as u8));
-    attempt!(cpu, ops, cpu.check_target(target));
+    attempt!(cpu, ops, cpu.check_near_target(target));
     cpu.regs[x86_defs::gpr::RSP] = rsp.wrapping_add(8);
     cpu.rip = target;
     Flow::Indirect

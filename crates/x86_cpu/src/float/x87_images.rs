@@ -262,7 +262,7 @@ mod tests {
             let mut expected = x87.clone();
             if real {
                 // Segment and offset became one linear address.
-                expected.last = LastInstruction { ip: 0x1_8ac5, cs: 0, dp: 0x3_798c, ds: 0, opcode: 0x5d1 };
+                expected.last = LastInstruction { ip: 0x1_8ac5, cs: 0, dp: 0x3_79ac, ds: 0, opcode: 0x5d1 };
             } else if !wide {
                 let last = LastInstruction { ip: 0x2345, dp: 0x9abc, opcode: 0x123, ..expected.last };
                 expected.last = last;
