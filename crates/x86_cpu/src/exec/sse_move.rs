@@ -98,19 +98,21 @@ fn masked_store<const SIZE: u64>(
     mask: u128,
 ) -> Result<(), Fault> {
     let linear = Segmented::linear(cpu, op, SIZE, true)?;
-    let chosen = |i: u64| mask >> (8 * i + 7) & 1 != 0;
-    if !(0..SIZE).any(chosen) {
-        return Ok(());
-    }
-    if linear % PAGE_SIZE <= PAGE_SIZE - SIZE {
-        // One probe tells the same as one for each byte, and #AC besides.
-        cpu.probe_write(mem, linear, SIZE, op.seg)?;
-    } else {
-        for i in (0..SIZE).filter(|&i| chosen(i)) {
-            cpu.probe_write(mem, linear.wrapping_add(i), 1, op.seg)?;
+    let chosen = |i: &u64| mask >> (8 * i + 7) & 1 != 0;
+    for half in (0..SIZE).step_by(8) {
+        let mut bytes = (half..half + 8).filter(chosen);
+        if linear.wrapping_add(half) % PAGE_SIZE <= PAGE_SIZE - 8 {
+            // One probe tells the same as one for each byte, and #AC besides, which asks for multiples of 8.
+            if bytes.next().is_some() {
+                cpu.probe_write(mem, linear.wrapping_add(half), 8, op.seg)?;
+            }
+        } else {
+            for i in bytes {
+                cpu.probe_write(mem, linear.wrapping_add(i), 1, op.seg)?;
+            }
         }
     }
-    for i in (0..SIZE).filter(|&i| chosen(i)) {
+    for i in (0..SIZE).filter(chosen) {
         cpu.write(mem, linear.wrapping_add(i), (value >> (8 * i)) as u8, op.seg)?;
     }
     Ok(())
