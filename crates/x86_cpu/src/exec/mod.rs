@@ -18,6 +18,8 @@ pub(crate) mod muldiv;
 pub(crate) mod operand;
 pub(crate) mod shift;
 pub(crate) mod sse;
+pub(crate) mod sse_float;
+mod sse_float_convert;
 pub(crate) mod sse_move;
 pub(crate) mod sse_packed;
 pub(crate) mod sse_shuffle;
@@ -26,6 +28,8 @@ mod sse_tests;
 pub(crate) mod sse_text;
 pub(crate) mod stack;
 pub(crate) mod string;
+pub(crate) mod x87;
+mod x87_control;
 
 use iced_x86::Instruction;
 
@@ -54,6 +58,8 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
         .or_else(|| string::lower(instruction, op, form))
         .or_else(|| decimal::lower(instruction, op, form))
         .or_else(|| sse::lower(instruction, op, form))
+        .or_else(|| sse_float::lower(instruction, form))
+        .or_else(|| x87::lower(instruction, form))
         .or_else(|| bmi::lower(instruction, op, form))
         .or_else(|| crate::system::lower(instruction, op, form))
 }
