@@ -14,11 +14,11 @@ use crate::op::{Flow, Op, next};
 
 /// Family 6, model 0x6a, stepping 6 (leaf 1 EAX): a server part that guests have no workarounds for beyond those that
 /// IA32_ARCH_CAPABILITIES turns off.
-pub const SIGNATURE: u32 = 0x0006_06a6;
+pub(crate) const SIGNATURE: u32 = 0x0006_06a6;
 /// Ticks of the TSC in a second.
-pub const TSC_HZ: u64 = 1_000_000_000;
+pub(crate) const TSC_HZ: u64 = 1_000_000_000;
 /// Ticks of the crystal in a second: what the APIC timer counts.
-pub const CRYSTAL_HZ: u64 = 25_000_000;
+pub(crate) const CRYSTAL_HZ: u64 = 25_000_000;
 
 /// Highest basic leaf.
 const MAX_BASIC: u32 = 0x1f;

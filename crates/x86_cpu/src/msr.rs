@@ -126,7 +126,7 @@ enum By {
 
 /// Whether L0 and not the processor has this register: IA32_APIC_BASE, IA32_TSC_DEADLINE, the x2APIC.
 #[must_use]
-pub const fn owned_by_l0(index: u32) -> bool {
+pub(crate) const fn owned_by_l0(index: u32) -> bool {
     matches!(index, number::APIC_BASE | number::TSC_DEADLINE | number::X2APIC_FIRST..=number::X2APIC_LAST)
 }
 
@@ -350,7 +350,8 @@ impl Cpu {
             }
             self.efer = (value & !EFER_LMA) | (self.efer & EFER_LMA);
         }
-        self.tlb.flush_all();
+        // NXE decides what the rights in the TLB mean.
+        self.tlb.rights_changed();
         Ok(())
     }
 }
@@ -373,7 +374,11 @@ impl Numbered {
         }
         let pair = index.wrapping_sub(number::MTRR_PHYS_BASE0) as usize;
         if pair < 2 * MTRR_PAIRS {
-            return Some(if pair % 2 == 0 { Self::MtrrBase(pair / 2) } else { Self::MtrrMask(pair / 2) });
+            return Some(if pair.is_multiple_of(2) {
+                Self::MtrrBase(pair / 2)
+            } else {
+                Self::MtrrMask(pair / 2)
+            });
         }
         let bank = index.wrapping_sub(number::MC0_CTL) as usize;
         if bank < 4 * MACHINE_CHECK_BANKS {
