@@ -6,6 +6,7 @@ pub mod compare;
 pub mod coverage;
 pub mod differences;
 pub mod generate;
+pub mod interpreter;
 pub mod memory;
 pub mod native;
 pub mod random;

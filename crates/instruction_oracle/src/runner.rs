@@ -19,6 +19,8 @@ pub struct Plan {
     pub seed: u64,
     /// The instructions.
     pub codes: Vec<Code>,
+    /// Instructions left out because the host's processor lacks a feature.
+    pub host_lacks: BTreeMap<Code, &'static str>,
     /// Cases of each.
     pub cases_per_code: u64,
     /// The number of the first case of each.
@@ -28,9 +30,11 @@ pub struct Plan {
 impl Plan {
     /// At least `cases` cases, spread evenly over all instructions that are compared and the host has.
     pub fn all(seed: u64, cases: u64) -> Self {
-        let codes: Vec<Code> = scope::compared().filter(|&code| scope::host_lacks(code).is_none()).collect();
+        let host_lacks: BTreeMap<Code, &'static str> =
+            scope::compared().filter_map(|code| Some((code, scope::host_lacks(code)?))).collect();
+        let codes: Vec<Code> = scope::compared().filter(|code| !host_lacks.contains_key(code)).collect();
         let cases_per_code = cases.div_ceil(codes.len() as u64);
-        Self { seed, codes, cases_per_code, first_case: 0 }
+        Self { seed, codes, host_lacks, cases_per_code, first_case: 0 }
     }
 }
 
@@ -98,6 +102,8 @@ pub struct Report {
     pub tallies: BTreeMap<Code, Tally>,
     /// Instructions no case could be made for.
     pub failures: BTreeMap<Code, Failure>,
+    /// Instructions left out because the host's processor lacks a feature.
+    pub host_lacks: BTreeMap<Code, &'static str>,
 }
 
 impl Report {
@@ -109,6 +115,39 @@ impl Report {
     /// Cases the engines disagree on.
     pub fn disagreements(&self) -> u64 {
         self.tallies.values().map(|tally| tally.disagreements).sum()
+    }
+
+    /// Whether the engines agree on every case of every instruction.
+    pub fn is_clean(&self) -> bool {
+        self.disagreements() == 0 && self.failures.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (code, tally) in self.tallies.iter().filter(|(_, tally)| tally.disagreements > 0) {
+            writeln!(f, "{code:?}: {} of {} cases differ", tally.disagreements, tally.compared)?;
+            for disagreement in &tally.first {
+                writeln!(f, "{disagreement}\n")?;
+            }
+        }
+        for (code, failure) in &self.failures {
+            writeln!(f, "{code:?}: no case could be made: {failure:?}")?;
+        }
+        for (code, feature) in &self.host_lacks {
+            writeln!(f, "{code:?}: excluded, the host lacks {feature}")?;
+        }
+        let retired: u64 = self.tallies.values().map(|tally| tally.retired).sum();
+        let differing = self.tallies.values().filter(|tally| tally.disagreements > 0).count();
+        writeln!(
+            f,
+            "{} cases of {} instructions compared, {retired} retired, {} differ (of {differing} instructions), {} instructions \
+             excluded by the host",
+            self.compared(),
+            self.tallies.len(),
+            self.disagreements(),
+            self.host_lacks.len(),
+        )
     }
 }
 
@@ -122,7 +161,7 @@ pub fn run(
     host: &mut dyn Engine,
     interpreter: &mut dyn Engine,
 ) -> Report {
-    let mut report = Report::default();
+    let mut report = Report { host_lacks: plan.host_lacks.clone(), ..Report::default() };
     for &code in &plan.codes {
         for number in plan.first_case..plan.first_case + plan.cases_per_code {
             let origin = Origin { seed: plan.seed, code, number };
