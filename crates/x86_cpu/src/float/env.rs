@@ -3,43 +3,43 @@
 use super::rounding::Rounding;
 
 /// Exception flags, at the positions they share in MXCSR and in the x87 status word (SDM 1 8.1.3, 10.2.3).
-pub mod exception {
+pub(crate) mod exception {
     /// Invalid operation (IE).
-    pub const INVALID: u32 = 1 << 0;
+    pub(crate) const INVALID: u32 = 1 << 0;
     /// Denormal operand (DE).
-    pub const DENORMAL: u32 = 1 << 1;
+    pub(crate) const DENORMAL: u32 = 1 << 1;
     /// Division by zero (ZE).
-    pub const ZERO_DIVIDE: u32 = 1 << 2;
+    pub(crate) const ZERO_DIVIDE: u32 = 1 << 2;
     /// Overflow (OE).
-    pub const OVERFLOW: u32 = 1 << 3;
+    pub(crate) const OVERFLOW: u32 = 1 << 3;
     /// Underflow (UE).
-    pub const UNDERFLOW: u32 = 1 << 4;
+    pub(crate) const UNDERFLOW: u32 = 1 << 4;
     /// Inexact result (PE).
-    pub const PRECISION: u32 = 1 << 5;
+    pub(crate) const PRECISION: u32 = 1 << 5;
     /// The exceptions found before a result is computed (SDM 1 4.9.2).
-    pub const BEFORE: u32 = INVALID | DENORMAL | ZERO_DIVIDE;
+    pub(crate) const BEFORE: u32 = INVALID | DENORMAL | ZERO_DIVIDE;
     /// All six.
-    pub const ALL: u32 = 0x3f;
+    pub(crate) const ALL: u32 = 0x3f;
 }
 
 /// Denormals-are-zeros in MXCSR.
-pub const MXCSR_DAZ: u32 = 1 << 6;
+pub(crate) const MXCSR_DAZ: u32 = 1 << 6;
 /// Position of the six mask bits in MXCSR.
-pub const MXCSR_MASK_SHIFT: u32 = 7;
+pub(crate) const MXCSR_MASK_SHIFT: u32 = 7;
 /// Position of the rounding control in MXCSR.
-pub const MXCSR_RC_SHIFT: u32 = 13;
+pub(crate) const MXCSR_RC_SHIFT: u32 = 13;
 /// Flush-to-zero in MXCSR.
-pub const MXCSR_FZ: u32 = 1 << 15;
+pub(crate) const MXCSR_FZ: u32 = 1 << 15;
 /// Bits of MXCSR that may be set; writing any other is #GP. FXSAVE reports it as MXCSR_MASK.
-pub const MXCSR_WRITABLE: u32 = 0xffff;
+pub(crate) const MXCSR_WRITABLE: u32 = 0xffff;
 /// MXCSR after reset.
-pub const MXCSR_RESET: u32 = 0x1f80;
+pub(crate) const MXCSR_RESET: u32 = 0x1f80;
 
 /// MXCSR as one instruction sees it, and the exceptions that instruction has raised.
 ///
 /// All lanes of a packed operation use one environment: their flags are merged before any is reported (SDM 1 11.5.3).
 #[derive(Clone, Copy, Debug)]
-pub struct SseEnv {
+pub(crate) struct SseEnv {
     mxcsr: u32,
     raised: u32,
 }
@@ -47,21 +47,21 @@ pub struct SseEnv {
 impl SseEnv {
     /// An environment for one instruction, from the current MXCSR.
     #[inline(always)]
-    pub const fn new(mxcsr: u32) -> Self {
+    pub(crate) const fn new(mxcsr: u32) -> Self {
         Self { mxcsr, raised: 0 }
     }
 
     /// Whether an unmasked exception was raised: the destination must stay as it was, and #XM (or #UD if CR4.OSXMMEXCPT
     /// is clear) follows once MXCSR is updated.
     #[inline(always)]
-    pub const fn unmasked(&self) -> bool {
+    pub(crate) const fn unmasked(&self) -> bool {
         self.raised & !(self.mxcsr >> MXCSR_MASK_SHIFT) & exception::ALL != 0
     }
 
     /// MXCSR after the instruction. An unmasked exception found before the computation hides those of the result, in
     /// every lane (SDM 1 4.9.2).
     #[inline(always)]
-    pub const fn mxcsr(&self) -> u32 {
+    pub(crate) const fn mxcsr(&self) -> u32 {
         let unmasked = self.raised & !(self.mxcsr >> MXCSR_MASK_SHIFT);
         if unmasked & exception::BEFORE != 0 {
             self.mxcsr | (self.raised & exception::BEFORE)
@@ -72,7 +72,7 @@ impl SseEnv {
 
     /// The exceptions raised so far.
     #[inline(always)]
-    pub const fn raised(&self) -> u32 {
+    pub(crate) const fn raised(&self) -> u32 {
         self.raised
     }
 

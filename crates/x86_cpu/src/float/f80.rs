@@ -4,11 +4,11 @@ use super::exact::Real;
 
 /// The bits of one x87 register or memory operand of 80 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct F80 {
+pub(crate) struct F80 {
     /// The significand, with its explicit integer bit (bit 63).
-    pub mantissa: u64,
+    pub(crate) mantissa: u64,
     /// The sign (bit 15) and the biased exponent.
-    pub sign_exp: u16,
+    pub(crate) sign_exp: u16,
 }
 
 const SIGN: u16 = 0x8000;
@@ -18,15 +18,15 @@ const BIAS: i32 = 16383;
 
 impl F80 {
     /// Positive zero.
-    pub const ZERO: Self = Self { mantissa: 0, sign_exp: 0 };
+    pub(crate) const ZERO: Self = Self { mantissa: 0, sign_exp: 0 };
     /// 1.0.
-    pub const ONE: Self = Self { mantissa: INTEGER_BIT, sign_exp: 0x3fff };
+    pub(crate) const ONE: Self = Self { mantissa: INTEGER_BIT, sign_exp: 0x3fff };
     /// The QNaN floating-point indefinite, the masked response to invalid operations.
-    pub const INDEFINITE: Self = Self { mantissa: INTEGER_BIT | QUIET_BIT, sign_exp: 0xffff };
+    pub(crate) const INDEFINITE: Self = Self { mantissa: INTEGER_BIT | QUIET_BIT, sign_exp: 0xffff };
 
     /// From the ten bytes of memory.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 10]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 10]) -> Self {
         let [m0, m1, m2, m3, m4, m5, m6, m7, s0, s1] = bytes;
         Self {
             mantissa: u64::from_le_bytes([m0, m1, m2, m3, m4, m5, m6, m7]),
@@ -36,7 +36,7 @@ impl F80 {
 
     /// The ten bytes in memory.
     #[must_use]
-    pub const fn to_bytes(self) -> [u8; 10] {
+    pub(crate) const fn to_bytes(self) -> [u8; 10] {
         let [m0, m1, m2, m3, m4, m5, m6, m7] = self.mantissa.to_le_bytes();
         let [s0, s1] = self.sign_exp.to_le_bytes();
         [m0, m1, m2, m3, m4, m5, m6, m7, s0, s1]
@@ -44,19 +44,19 @@ impl F80 {
 
     /// Whether the sign bit is set.
     #[must_use]
-    pub const fn is_negative(self) -> bool {
+    pub(crate) const fn is_negative(self) -> bool {
         self.sign_exp & SIGN != 0
     }
 
     /// FABS: the same bits without the sign; never an exception.
     #[must_use]
-    pub const fn abs(self) -> Self {
+    pub(crate) const fn abs(self) -> Self {
         Self { sign_exp: self.sign_exp & !SIGN, ..self }
     }
 
     /// FCHS: the same bits with the sign inverted; never an exception.
     #[must_use]
-    pub const fn negated(self) -> Self {
+    pub(crate) const fn negated(self) -> Self {
         Self { sign_exp: self.sign_exp ^ SIGN, ..self }
     }
 
@@ -88,7 +88,7 @@ impl F80 {
 
     /// An integer; all of 64 bits fit.
     #[must_use]
-    pub const fn from_i64(value: i64) -> Self {
+    pub(crate) const fn from_i64(value: i64) -> Self {
         match Real::from_integer(value < 0, value.unsigned_abs()) {
             Some(real) => Self::encode(real.negative, real.exp, real.sig),
             None => Self::ZERO,
@@ -123,7 +123,7 @@ impl F80 {
 
     /// The two bits of the full tag word for a register that holds this: valid, zero or special (SDM 1 8.1.7).
     #[must_use]
-    pub const fn tag(self) -> u16 {
+    pub(crate) const fn tag(self) -> u16 {
         match self.field() {
             0 if self.mantissa == 0 => 1,
             0 | 0x7fff => 2,
@@ -146,7 +146,7 @@ pub(super) enum F80Value {
 
 /// An operand of an x87 instruction: a register, or memory as it was before it was widened.
 #[derive(Clone, Copy, Debug)]
-pub struct Operand {
+pub(crate) struct Operand {
     pub(super) bits: F80,
     /// Denormal in its own format: widened, a denormal f32 or f64 is a normal number.
     pub(super) denormal: bool,
@@ -161,19 +161,19 @@ impl From<F80> for Operand {
 impl Operand {
     /// An f32 from memory. A signaling NaN stays one.
     #[must_use]
-    pub const fn from_f32(bits: u32) -> Self {
+    pub(crate) const fn from_f32(bits: u32) -> Self {
         Self::from_binary(bits as u64, 23, 8)
     }
 
     /// An f64 from memory.
     #[must_use]
-    pub const fn from_f64(bits: u64) -> Self {
+    pub(crate) const fn from_f64(bits: u64) -> Self {
         Self::from_binary(bits, 52, 11)
     }
 
     /// An integer from memory.
     #[must_use]
-    pub const fn from_integer(value: i64) -> Self {
+    pub(crate) const fn from_integer(value: i64) -> Self {
         Self { bits: F80::from_i64(value), denormal: false }
     }
 

@@ -11,7 +11,7 @@
 //! Two groups of instructions are named exceptions from bit exactness, since the manual does not define their bits:
 //! RCP/RSQRT ([`sse_approx`]) and the x87 transcendentals ([`x87_transcendental`]).
 
-pub mod env;
+pub(crate) mod env;
 mod exact;
 mod f80;
 mod rounding;
@@ -34,32 +34,30 @@ mod x87_series;
 mod x87_state;
 mod x87_transcendental;
 
-pub use env::{SseEnv, exception};
-pub use f80::{F80, Operand};
-pub use rounding::Rounding;
-pub use sse_approx::{reciprocal, reciprocal_square_root};
-pub use sse_arith::{add, div, dot_product_f32, dot_product_f64, mul, sqrt, sub};
-pub use sse_compare::{Relation, compare_ordered, compare_predicate, compare_unordered, max, min};
-pub use sse_convert::{
+pub(crate) use env::{SseEnv, exception};
+pub(crate) use f80::{F80, Operand};
+pub(crate) use rounding::Rounding;
+pub(crate) use sse_approx::{reciprocal, reciprocal_square_root};
+pub(crate) use sse_arith::{add, div, dot_product_f32, dot_product_f64, mul, sqrt, sub};
+pub(crate) use sse_compare::{Relation, compare_ordered, compare_predicate, compare_unordered, max, min};
+pub(crate) use sse_convert::{
     f32_to_f64, f64_to_f32, from_i32, from_i64, to_i32, to_i32_truncated, to_i64, to_i64_truncated,
 };
-pub use sse_lane::Lane;
-pub use sse_round::round_to_integer;
-pub use x87_arith::{
-    x87_add, x87_compare_ordered, x87_compare_unordered, x87_div, x87_mul, x87_sqrt, x87_sub,
-};
-pub use x87_bcd::{x87_load_bcd, x87_store_bcd};
-pub use x87_convert::{
+pub(crate) use sse_lane::Lane;
+pub(crate) use sse_round::round_to_integer;
+pub(crate) use x87_arith::{x87_add, x87_div, x87_mul, x87_sqrt, x87_sub};
+pub(crate) use x87_bcd::{x87_load_bcd, x87_store_bcd};
+pub(crate) use x87_convert::{
     Constant, x87_constant, x87_load, x87_store_f32, x87_store_f64, x87_store_i16, x87_store_i32,
     x87_store_i64, x87_truncate_i16, x87_truncate_i32, x87_truncate_i64,
 };
-pub use x87_env::{STACK_FAULT, X87Env};
-pub use x87_execute::{Binary, Compare, Store, Unary};
-pub use x87_images::{ENVIRONMENT_SIZE, EnvironmentFormat, FXSAVE_SIZE, SAVE_SIZE};
-pub use x87_remainder::{Quotient, Remainder, x87_remainder};
-pub use x87_scale::{x87_examine, x87_extract, x87_round_to_integer, x87_scale};
-pub use x87_state::{BUSY, C0, C1, C2, C3, ERROR_SUMMARY, LastInstruction, X87};
-pub use x87_transcendental::{
+pub(crate) use x87_env::X87Env;
+pub(crate) use x87_execute::{Binary, Compare, Store};
+pub(crate) use x87_images::{ENVIRONMENT_SIZE, EnvironmentFormat, FXSAVE_SIZE, SAVE_SIZE};
+pub(crate) use x87_remainder::Quotient;
+pub(crate) use x87_scale::{x87_round_to_integer, x87_scale};
+pub(crate) use x87_state::{LastInstruction, X87};
+pub(crate) use x87_transcendental::{
     x87_arc_tangent, x87_cosine, x87_sine, x87_sine_and_cosine, x87_tangent, x87_two_to_x_minus_one,
     x87_y_log2_x, x87_y_log2_x_plus_one,
 };

@@ -4,7 +4,7 @@ use super::exact::Wide;
 
 /// The rounding control of MXCSR and of the x87 control word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
+pub(crate) enum Rounding {
     /// To the nearest number; of two equally near ones to the even one.
     Nearest,
     /// Towards minus infinity.
@@ -18,7 +18,7 @@ pub enum Rounding {
 impl Rounding {
     /// Reads the two control bits; higher bits are ignored.
     #[inline(always)]
-    pub const fn from_bits(bits: u32) -> Self {
+    pub(crate) const fn from_bits(bits: u32) -> Self {
         match bits & 3 {
             0 => Self::Nearest,
             1 => Self::Down,

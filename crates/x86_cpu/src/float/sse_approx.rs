@@ -11,12 +11,12 @@ use super::sse_slow::{Layout, Value};
 const PRECISION: u32 = 12;
 
 /// RCPSS: approximately `1 / a`.
-pub fn reciprocal(a: u32) -> u32 {
+pub(crate) fn reciprocal(a: u32) -> u32 {
     approximate(a, |real| exact::div(Real { negative: false, exp: 0, sig: 1 << 63 }, real))
 }
 
 /// RSQRTSS: approximately `1 / sqrt(a)`.
-pub fn reciprocal_square_root(a: u32) -> u32 {
+pub(crate) fn reciprocal_square_root(a: u32) -> u32 {
     let layout = Layout::SINGLE;
     let operand = layout.decode(u64::from(a), true);
     if operand.negative && matches!(operand.value, Value::Finite(_) | Value::Infinity) {

@@ -66,31 +66,31 @@ fn arithmetic_with_flags<L: Lane>(operation: Operation, a: L, b: L, env: &mut Ss
 
 /// `a + b`. Of two NaN operands the first is returned, as in all operations here.
 #[inline(always)]
-pub fn add<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
+pub(crate) fn add<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
     arithmetic(Operation::Add, a, b, env)
 }
 
 /// `a - b`.
 #[inline(always)]
-pub fn sub<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
+pub(crate) fn sub<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
     arithmetic(Operation::Sub, a, b, env)
 }
 
 /// `a * b`.
 #[inline(always)]
-pub fn mul<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
+pub(crate) fn mul<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
     arithmetic(Operation::Mul, a, b, env)
 }
 
 /// `a / b`.
 #[inline(always)]
-pub fn div<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
+pub(crate) fn div<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
     arithmetic(Operation::Div, a, b, env)
 }
 
 /// The square root of `a`.
 #[inline(always)]
-pub fn sqrt<L: Lane>(a: L, env: &mut SseEnv) -> L {
+pub(crate) fn sqrt<L: Lane>(a: L, env: &mut SseEnv) -> L {
     if env.is_quick() && a.is_positive_normal() {
         return a.native_sqrt();
     }
@@ -122,7 +122,7 @@ fn end_step(env: &mut SseEnv) -> bool {
 
 /// DPPS: products of the lanes chosen by bits 4 to 7 of `control`, summed in pairs, the sum stored where bits 0 to 3 say
 /// (SDM 2 DPPS). `None`: an unmasked exception ended the operation early, with the exceptions of the steps done so far.
-pub fn dot_product_f32(a: [u32; 4], b: [u32; 4], control: u8, env: &mut SseEnv) -> Option<[u32; 4]> {
+pub(crate) fn dot_product_f32(a: [u32; 4], b: [u32; 4], control: u8, env: &mut SseEnv) -> Option<[u32; 4]> {
     let mut products = [0; 4];
     for (lane, product) in products.iter_mut().enumerate() {
         if control >> (4 + lane) & 1 != 0 {
@@ -145,7 +145,7 @@ pub fn dot_product_f32(a: [u32; 4], b: [u32; 4], control: u8, env: &mut SseEnv) 
 }
 
 /// DPPD: as [`dot_product_f32`] for two lanes, chosen by bits 4 and 5, stored by bits 0 and 1 (SDM 2 DPPD).
-pub fn dot_product_f64(a: [u64; 2], b: [u64; 2], control: u8, env: &mut SseEnv) -> Option<[u64; 2]> {
+pub(crate) fn dot_product_f64(a: [u64; 2], b: [u64; 2], control: u8, env: &mut SseEnv) -> Option<[u64; 2]> {
     let mut products = [0; 2];
     for (lane, product) in products.iter_mut().enumerate() {
         if control >> (4 + lane) & 1 != 0 {

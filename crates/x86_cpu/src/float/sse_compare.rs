@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 /// How two operands compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+pub(crate) enum Relation {
     /// The first is less.
     Less,
     /// They are equal; zeros are, whatever their signs.
@@ -31,7 +31,7 @@ impl Relation {
     /// The flags that COMISS, UCOMISS, FCOMI and their kin set, at their positions in EFLAGS: CF, PF and ZF. The first two
     /// also clear OF, SF and AF.
     #[inline(always)]
-    pub const fn eflags(self) -> u32 {
+    pub(crate) const fn eflags(self) -> u32 {
         const CF: u32 = 1 << 0;
         const PF: u32 = 1 << 2;
         const ZF: u32 = 1 << 6;
@@ -98,7 +98,7 @@ fn is_signaling<L: Lane>(lane: L) -> bool {
 
 /// CMPSS, CMPSD and their packed forms: all ones if predicate `predicate & 7` holds, else zero.
 #[inline(always)]
-pub fn compare_predicate<L: Lane>(a: L, b: L, predicate: u8, env: &mut SseEnv) -> L {
+pub(crate) fn compare_predicate<L: Lane>(a: L, b: L, predicate: u8, env: &mut SseEnv) -> L {
     let predicate = predicate & 7;
     let relation = compare(a, b, SIGNALING >> predicate & 1 != 0, env);
     let holds = HOLDS[usize::from(predicate)] & relation.bit() != 0;
@@ -107,26 +107,26 @@ pub fn compare_predicate<L: Lane>(a: L, b: L, predicate: u8, env: &mut SseEnv) -
 
 /// COMISS, COMISD: any NaN is invalid.
 #[inline(always)]
-pub fn compare_ordered<L: Lane>(a: L, b: L, env: &mut SseEnv) -> Relation {
+pub(crate) fn compare_ordered<L: Lane>(a: L, b: L, env: &mut SseEnv) -> Relation {
     compare(a, b, true, env)
 }
 
 /// UCOMISS, UCOMISD: only signaling NaNs are invalid.
 #[inline(always)]
-pub fn compare_unordered<L: Lane>(a: L, b: L, env: &mut SseEnv) -> Relation {
+pub(crate) fn compare_unordered<L: Lane>(a: L, b: L, env: &mut SseEnv) -> Relation {
     compare(a, b, false, env)
 }
 
 /// MIN: the second operand unless the first is less, so also if either is a NaN or both are zeros (SDM 2 MINSD).
 #[inline(always)]
-pub fn min<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
+pub(crate) fn min<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
     let relation = compare(a, b, true, env);
     select(a, b, relation == Relation::Less, env)
 }
 
 /// MAX: the second operand unless the first is greater.
 #[inline(always)]
-pub fn max<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
+pub(crate) fn max<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
     let relation = compare(a, b, true, env);
     select(a, b, relation == Relation::Greater, env)
 }

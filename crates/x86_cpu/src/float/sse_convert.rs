@@ -8,7 +8,7 @@ use super::sse_slow::{Layout, Value};
 
 /// CVTSI2SS, CVTSI2SD, CVTDQ2PS, CVTDQ2PD, CVTPI2PS, CVTPI2PD: from a signed 32-bit integer.
 #[inline(always)]
-pub fn from_i32<L: Lane>(value: i32, env: &mut SseEnv) -> L {
+pub(crate) fn from_i32<L: Lane>(value: i32, env: &mut SseEnv) -> L {
     // Every 32-bit integer is an f64; an f32 holds those of up to 24 bits.
     if L::LAYOUT.fraction_bits >= 32 || env.is_quick() || value.unsigned_abs() <= 1 << 24 {
         return L::native_from_i32(value);
@@ -18,7 +18,7 @@ pub fn from_i32<L: Lane>(value: i32, env: &mut SseEnv) -> L {
 
 /// CVTSI2SS, CVTSI2SD: from a signed 64-bit integer.
 #[inline(always)]
-pub fn from_i64<L: Lane>(value: i64, env: &mut SseEnv) -> L {
+pub(crate) fn from_i64<L: Lane>(value: i64, env: &mut SseEnv) -> L {
     if env.is_quick() || value.unsigned_abs() <= 1 << (L::LAYOUT.fraction_bits + 1) {
         return L::native_from_i64(value);
     }
@@ -37,7 +37,7 @@ fn from_integer<L: Lane>(value: i64, env: &mut SseEnv) -> L {
 /// CVTSS2SI, CVTSD2SI and the packed conversions: to a signed 32-bit integer, rounded as MXCSR says; the integer
 /// indefinite (`i32::MIN`) if the operand has none (SDM 1 table 4-2).
 #[inline(always)]
-pub fn to_i32<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
+pub(crate) fn to_i32<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
     if env.is_quick()
         && let Some(value) = nearest(a.native_to_f64())
         && let Ok(value) = i32::try_from(value)
@@ -49,7 +49,7 @@ pub fn to_i32<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
 
 /// As [`to_i32`], to a 64-bit integer.
 #[inline(always)]
-pub fn to_i64<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
+pub(crate) fn to_i64<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
     if env.is_quick()
         && let Some(value) = nearest(a.native_to_f64())
     {
@@ -60,7 +60,7 @@ pub fn to_i64<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
 
 /// CVTTSS2SI, CVTTSD2SI and the packed conversions: to a signed 32-bit integer, truncated.
 #[inline(always)]
-pub fn to_i32_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
+pub(crate) fn to_i32_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
     let value = a.native_to_f64();
     // A cast of a number out of range saturates; i32::MIN therefore also stands for those, and for nothing else if the
     // largest is left out too. NaN becomes zero, which does not compare equal to it.
@@ -74,7 +74,7 @@ pub fn to_i32_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
 
 /// As [`to_i32_truncated`], to a 64-bit integer.
 #[inline(always)]
-pub fn to_i64_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
+pub(crate) fn to_i64_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
     let value = a.native_to_f64();
     let integer = value as i64;
     let known = integer as f64 == value || env.ignores_precision() && !value.is_nan();
@@ -141,7 +141,7 @@ fn to_integer(layout: Layout, bits: u64, mode: Rounding, env: &SseEnv) -> Option
 
 /// CVTSS2SD, CVTPS2PD.
 #[inline(always)]
-pub fn f32_to_f64(a: u32, env: &mut SseEnv) -> u64 {
+pub(crate) fn f32_to_f64(a: u32, env: &mut SseEnv) -> u64 {
     if !(a.is_nan() | a.is_subnormal()) {
         return a.native_to_f64().to_bits();
     }
@@ -150,7 +150,7 @@ pub fn f32_to_f64(a: u32, env: &mut SseEnv) -> u64 {
 
 /// CVTSD2SS, CVTPD2PS.
 #[inline(always)]
-pub fn f64_to_f32(a: u64, env: &mut SseEnv) -> u32 {
+pub(crate) fn f64_to_f32(a: u64, env: &mut SseEnv) -> u32 {
     let result = (f64::from_bits(a) as f32).to_bits();
     if (result.is_usual() && (env.is_quick() || result.native_to_f64().to_bits() == a)) || a.is_zero() {
         return result;

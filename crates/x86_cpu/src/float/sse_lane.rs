@@ -8,7 +8,9 @@ use super::sse_slow::Layout;
 /// `native_*` rounds to nearest; the host's result is only used where operands and result are zeros or normal numbers.
 /// The `*_is_exact` functions say whether such a result is exact; they must only be asked where
 /// [`Lane::is_usual`] holds for the result and no operand is subnormal.
-pub trait Lane: Copy + sealed::Sealed {
+pub(crate) trait Lane: Copy {
+    /// The lane's format.
+    const LAYOUT: Layout;
     /// The all-zero lane.
     const ZERO: Self;
     /// The bits, extended.
@@ -16,65 +18,30 @@ pub trait Lane: Copy + sealed::Sealed {
     /// The low bits of `wide`.
     fn from_wide(wide: u64) -> Self;
 
-    #[doc(hidden)]
     fn native_add(self, other: Self) -> Self;
-    #[doc(hidden)]
     fn native_sub(self, other: Self) -> Self;
-    #[doc(hidden)]
     fn native_mul(self, other: Self) -> Self;
-    #[doc(hidden)]
     fn native_div(self, other: Self) -> Self;
-    #[doc(hidden)]
     fn native_sqrt(self) -> Self;
-    #[doc(hidden)]
     fn native_relation(self, other: Self) -> Relation;
-    #[doc(hidden)]
     fn native_from_i32(value: i32) -> Self;
-    #[doc(hidden)]
     fn native_from_i64(value: i64) -> Self;
-    #[doc(hidden)]
     fn native_to_f64(self) -> f64;
 
-    #[doc(hidden)]
     fn is_subnormal(self) -> bool;
-    #[doc(hidden)]
     fn is_zero(self) -> bool;
-    #[doc(hidden)]
     fn is_nan(self) -> bool;
     /// A normal number outside the lowest and the highest binade: neither tininess nor overflow was near.
-    #[doc(hidden)]
     fn is_usual(self) -> bool;
     /// A positive normal number.
-    #[doc(hidden)]
     fn is_positive_normal(self) -> bool;
 
-    #[doc(hidden)]
     fn sum_is_exact(self, other: Self, sum: Self) -> bool;
-    #[doc(hidden)]
     fn product_is_exact(self, other: Self, product: Self) -> bool;
-    #[doc(hidden)]
     fn quotient_is_exact(self, other: Self, quotient: Self) -> bool;
-    #[doc(hidden)]
     fn root_is_exact(self, root: Self) -> bool;
     /// The same lane with its sign inverted.
-    #[doc(hidden)]
     fn negated(self) -> Self;
-}
-
-pub(super) mod sealed {
-    use super::Layout;
-
-    /// Closes [`super::Lane`] and carries what other modules need not see.
-    pub trait Sealed {
-        /// The lane's format.
-        const LAYOUT: Layout;
-    }
-    impl Sealed for u32 {
-        const LAYOUT: Layout = Layout::SINGLE;
-    }
-    impl Sealed for u64 {
-        const LAYOUT: Layout = Layout::DOUBLE;
-    }
 }
 
 const FRACTION_64: u64 = (1 << 52) - 1;
@@ -87,6 +54,7 @@ fn significand_64(bits: u64) -> u64 {
 }
 
 impl Lane for u64 {
+    const LAYOUT: Layout = Layout::DOUBLE;
     const ZERO: Self = 0;
     #[inline(always)]
     fn to_wide(self) -> u64 {
@@ -191,6 +159,7 @@ impl Lane for u64 {
 }
 
 impl Lane for u32 {
+    const LAYOUT: Layout = Layout::SINGLE;
     const ZERO: Self = 0;
     #[inline(always)]
     fn to_wide(self) -> u64 {

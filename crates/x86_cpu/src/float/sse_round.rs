@@ -8,7 +8,7 @@ use super::sse_slow::Value;
 
 /// Rounds to an integer of the same format. Bits 0 and 1 of `control` are the rounding control, unless bit 2 says to use
 /// that of MXCSR; bit 3 suppresses the precision exception (SDM 2 ROUNDPD, figure 4-24).
-pub fn round_to_integer<L: Lane>(a: L, control: u8, env: &mut SseEnv) -> L {
+pub(crate) fn round_to_integer<L: Lane>(a: L, control: u8, env: &mut SseEnv) -> L {
     let mode = if control & 4 != 0 { env.rounding() } else { Rounding::from_bits(u32::from(control)) };
     let bits = a.to_wide();
     let operand = L::LAYOUT.decode(bits, env.denormals_are_zeros());

@@ -7,7 +7,7 @@ use super::rounding::{Range, round_tiny, round_unbounded};
 
 /// The layout of an IEEE 754 binary format.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
+pub(crate) struct Layout {
     pub(super) fraction_bits: u32,
     pub(super) exponent_bits: u32,
 }

@@ -52,12 +52,12 @@ pub(super) const fn check_denormals(a: Operand, b: Operand, env: &mut X87Env) {
 }
 
 /// FADD, FIADD: `a + b`.
-pub fn x87_add(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_add(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
     sum(a, b, false, env)
 }
 
 /// FSUB, FISUB, and with exchanged operands FSUBR, FISUBR: `a - b`.
-pub fn x87_sub(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_sub(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
     sum(a, b, true, env)
 }
 
@@ -88,7 +88,7 @@ fn sum(a: Operand, b: Operand, subtract: bool, env: &mut X87Env) -> F80 {
 }
 
 /// FMUL, FIMUL: `a * b`.
-pub fn x87_mul(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_mul(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate(a.bits, b.bits, env) {
         return nan;
     }
@@ -106,7 +106,7 @@ pub fn x87_mul(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
 }
 
 /// FDIV, FIDIV, and with exchanged operands FDIVR, FIDIVR: `a / b`.
-pub fn x87_div(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_div(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate(a.bits, b.bits, env) {
         return nan;
     }
@@ -128,7 +128,7 @@ pub fn x87_div(a: Operand, b: Operand, env: &mut X87Env) -> F80 {
 }
 
 /// FSQRT.
-pub fn x87_sqrt(a: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_sqrt(a: F80, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate_one(a, env) {
         return nan;
     }
@@ -144,12 +144,12 @@ pub fn x87_sqrt(a: F80, env: &mut X87Env) -> F80 {
 }
 
 /// FCOM, FICOM, FCOMI and FTST (against zero): any NaN is invalid.
-pub fn x87_compare_ordered(a: Operand, b: Operand, env: &mut X87Env) -> Relation {
+pub(crate) fn x87_compare_ordered(a: Operand, b: Operand, env: &mut X87Env) -> Relation {
     compare(a, b, true, env)
 }
 
 /// FUCOM, FUCOMI: only signaling NaNs and unsupported formats are invalid.
-pub fn x87_compare_unordered(a: Operand, b: Operand, env: &mut X87Env) -> Relation {
+pub(crate) fn x87_compare_unordered(a: Operand, b: Operand, env: &mut X87Env) -> Relation {
     compare(a, b, false, env)
 }
 

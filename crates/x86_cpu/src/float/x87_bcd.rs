@@ -11,7 +11,7 @@ const LIMIT: u128 = 1_000_000_000_000_000_000;
 
 /// FBLD: always exact. Digits above 9, which the manual leaves undefined, count as what they are.
 #[must_use]
-pub fn x87_load_bcd(bytes: [u8; 10]) -> F80 {
+pub(crate) fn x87_load_bcd(bytes: [u8; 10]) -> F80 {
     let [digits @ .., sign] = bytes;
     let magnitude = digits
         .iter()
@@ -22,7 +22,7 @@ pub fn x87_load_bcd(bytes: [u8; 10]) -> F80 {
 }
 
 /// FBSTP, rounded as the control word says.
-pub fn x87_store_bcd(a: F80, env: &mut X87Env) -> [u8; 10] {
+pub(crate) fn x87_store_bcd(a: F80, env: &mut X87Env) -> [u8; 10] {
     let (mut rest, inexact, up) = match to_magnitude(a, env.rounding()) {
         Some((magnitude, inexact, up)) if magnitude < LIMIT => (magnitude as u64, inexact, up),
         _ => {
@@ -36,7 +36,7 @@ pub fn x87_store_bcd(a: F80, env: &mut X87Env) -> [u8; 10] {
     let mut bytes = [0; 10];
     let [digits @ .., sign] = &mut bytes;
     for pair in digits {
-        *pair = (rest / 10 % 10 << 4 | rest % 10) as u8;
+        *pair = ((rest / 10 % 10) << 4 | rest % 10) as u8;
         rest /= 100;
     }
     *sign = if a.is_negative() { 0x80 } else { 0 };

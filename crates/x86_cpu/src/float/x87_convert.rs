@@ -8,7 +8,7 @@ use super::x87_arith::propagate_one;
 use super::x87_env::X87Env;
 
 /// FLD of an f32 or f64: unlike that of 80 bits it makes signaling NaNs quiet and notices denormals.
-pub fn x87_load(operand: Operand, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_load(operand: Operand, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate_one(operand.bits, env) {
         return nan;
     }
@@ -19,12 +19,12 @@ pub fn x87_load(operand: Operand, env: &mut X87Env) -> F80 {
 }
 
 /// FST, FSTP to an f32.
-pub fn x87_store_f32(a: F80, env: &mut X87Env) -> u32 {
+pub(crate) fn x87_store_f32(a: F80, env: &mut X87Env) -> u32 {
     store(a, Layout::SINGLE, env) as u32
 }
 
 /// FST, FSTP to an f64.
-pub fn x87_store_f64(a: F80, env: &mut X87Env) -> u64 {
+pub(crate) fn x87_store_f64(a: F80, env: &mut X87Env) -> u64 {
     store(a, Layout::DOUBLE, env)
 }
 
@@ -67,32 +67,32 @@ fn store(a: F80, layout: Layout, env: &mut X87Env) -> u64 {
 }
 
 /// FIST, FISTP to 16 bits.
-pub fn x87_store_i16(a: F80, env: &mut X87Env) -> i16 {
+pub(crate) fn x87_store_i16(a: F80, env: &mut X87Env) -> i16 {
     store_integer(a, 16, env.rounding(), env) as i16
 }
 
 /// FIST, FISTP to 32 bits.
-pub fn x87_store_i32(a: F80, env: &mut X87Env) -> i32 {
+pub(crate) fn x87_store_i32(a: F80, env: &mut X87Env) -> i32 {
     store_integer(a, 32, env.rounding(), env) as i32
 }
 
 /// FISTP to 64 bits.
-pub fn x87_store_i64(a: F80, env: &mut X87Env) -> i64 {
+pub(crate) fn x87_store_i64(a: F80, env: &mut X87Env) -> i64 {
     store_integer(a, 64, env.rounding(), env)
 }
 
 /// FISTTP to 16 bits.
-pub fn x87_truncate_i16(a: F80, env: &mut X87Env) -> i16 {
+pub(crate) fn x87_truncate_i16(a: F80, env: &mut X87Env) -> i16 {
     store_integer(a, 16, Rounding::Zero, env) as i16
 }
 
 /// FISTTP to 32 bits.
-pub fn x87_truncate_i32(a: F80, env: &mut X87Env) -> i32 {
+pub(crate) fn x87_truncate_i32(a: F80, env: &mut X87Env) -> i32 {
     store_integer(a, 32, Rounding::Zero, env) as i32
 }
 
 /// FISTTP to 64 bits.
-pub fn x87_truncate_i64(a: F80, env: &mut X87Env) -> i64 {
+pub(crate) fn x87_truncate_i64(a: F80, env: &mut X87Env) -> i64 {
     store_integer(a, 64, Rounding::Zero, env)
 }
 
@@ -128,7 +128,7 @@ pub(super) fn to_magnitude(a: F80, mode: Rounding) -> Option<(u128, bool, bool)>
 
 /// The constants that FLD1, FLDL2T and the others push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Constant {
+pub(crate) enum Constant {
     /// FLD1.
     One,
     /// FLDL2T: the logarithm of 10 to base 2.
@@ -147,7 +147,7 @@ pub enum Constant {
 
 /// The constant, rounded as the control word says; that it is inexact is no exception (SDM 2 FLD1).
 #[must_use]
-pub fn x87_constant(constant: Constant, env: &X87Env) -> F80 {
+pub(crate) fn x87_constant(constant: Constant, env: &X87Env) -> F80 {
     // The 64 leading bits, and whether what follows is more than half a unit.
     let (sign_exp, mantissa, above_half) = match constant {
         Constant::One => return F80::ONE,

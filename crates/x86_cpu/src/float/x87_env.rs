@@ -6,7 +6,7 @@ use super::f80::F80;
 use super::rounding::{Range, Rounding, round_tiny, round_unbounded};
 
 /// Stack fault (SF) in the status word.
-pub const STACK_FAULT: u32 = 1 << 6;
+pub(crate) const STACK_FAULT: u32 = 1 << 6;
 /// What an unmasked overflow or underflow adds to or takes from the exponent (SDM 1 4.9.1.4, 8.5.5).
 const BIAS_ADJUST: i32 = 24576;
 const MIN_EXP: i32 = -16382;
@@ -14,7 +14,7 @@ const MAX_EXP: i32 = 16383;
 
 /// The control word as one instruction sees it, and what that instruction raised.
 #[derive(Clone, Copy, Debug)]
-pub struct X87Env {
+pub(crate) struct X87Env {
     control: u16,
     raised: u32,
     c1: bool,
@@ -23,13 +23,13 @@ pub struct X87Env {
 impl X87Env {
     /// An environment for one instruction, from the current control word.
     #[must_use]
-    pub const fn new(control: u16) -> Self {
+    pub(crate) const fn new(control: u16) -> Self {
         Self { control, raised: 0, c1: false }
     }
 
     /// Whether an exception found before the computation is unmasked: nothing is stored, pushed or popped.
     #[must_use]
-    pub const fn blocks_result(&self) -> bool {
+    pub(crate) const fn blocks_result(&self) -> bool {
         self.unmasked() & exception::BEFORE != 0
     }
 
@@ -41,20 +41,20 @@ impl X87Env {
     /// Whether nothing may be stored in memory. There the exponent of a result cannot be adjusted, so that an unmasked
     /// overflow or underflow leaves the operand where it is (SDM 1 8.5.5, 8.5.6).
     #[must_use]
-    pub const fn blocks_store(&self) -> bool {
+    pub(crate) const fn blocks_store(&self) -> bool {
         self.unmasked() & (exception::BEFORE | exception::OVERFLOW | exception::UNDERFLOW) != 0
     }
 
     /// The flags for the status word, [`STACK_FAULT`] among them. An unmasked exception found before the computation hides
     /// those of the result.
     #[must_use]
-    pub const fn flags(&self) -> u32 {
+    pub(crate) const fn flags(&self) -> u32 {
         if self.blocks_result() { self.raised & (exception::BEFORE | STACK_FAULT) } else { self.raised }
     }
 
     /// Condition code C1: the result was rounded up, or the stack fault was an overflow.
     #[must_use]
-    pub const fn c1(&self) -> bool {
+    pub(crate) const fn c1(&self) -> bool {
         self.c1 && !self.blocks_result()
     }
 

@@ -12,13 +12,13 @@ use super::x87_scale::{x87_examine, x87_extract};
 use super::x87_state::{C0, C1, C2, C3, X87};
 
 /// An operation of two operands: [`super::x87_add`] and its kin.
-pub type Binary = fn(Operand, Operand, &mut X87Env) -> F80;
+pub(crate) type Binary = fn(Operand, Operand, &mut X87Env) -> F80;
 /// An operation of one operand: [`super::x87_sqrt`] and its kin.
-pub type Unary = fn(F80, &mut X87Env) -> F80;
+pub(crate) type Unary = fn(F80, &mut X87Env) -> F80;
 
 /// Which NaNs a comparison takes for invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compare {
+pub(crate) enum Compare {
     /// All (FCOM).
     Ordered,
     /// Signaling ones (FUCOM).
@@ -28,9 +28,9 @@ pub enum Compare {
 /// A store that was computed and not yet committed.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct Store<T> {
+pub(crate) struct Store<T> {
     /// What to write to memory; `None` if an unmasked exception prevents it.
-    pub value: Option<T>,
+    pub(crate) value: Option<T>,
     env: X87Env,
     stack_fault: bool,
 }
@@ -38,7 +38,7 @@ pub struct Store<T> {
 impl Relation {
     /// C3, C2 and C0 as the comparisons set them (SDM 1 table 8-6).
     #[must_use]
-    pub const fn condition_codes(self) -> u16 {
+    pub(crate) const fn condition_codes(self) -> u16 {
         match self {
             Self::Greater => 0,
             Self::Less => C0,
@@ -72,7 +72,14 @@ impl X87 {
 
     /// FADD, FSUB, FSUBR, ... with registers: ST(destination) becomes `ST(destination) op ST(source)`, or the other way round
     /// if `reversed`.
-    pub fn binary(&mut self, operation: Binary, destination: u8, source: u8, reversed: bool, pop: bool) {
+    pub(crate) fn binary(
+        &mut self,
+        operation: Binary,
+        destination: u8,
+        source: u8,
+        reversed: bool,
+        pop: bool,
+    ) {
         if self.is_empty(destination) || self.is_empty(source) {
             return self.underflow(destination, pop);
         }
@@ -83,7 +90,7 @@ impl X87 {
     }
 
     /// The same with ST(0) and a memory operand.
-    pub fn binary_memory(&mut self, operation: Binary, operand: Operand, reversed: bool) {
+    pub(crate) fn binary_memory(&mut self, operation: Binary, operand: Operand, reversed: bool) {
         if self.is_empty(0) {
             return self.underflow(0, false);
         }
@@ -94,7 +101,7 @@ impl X87 {
     }
 
     /// FSQRT, FRNDINT, F2XM1: ST(0) becomes `op ST(0)`.
-    pub fn unary(&mut self, operation: Unary) {
+    pub(crate) fn unary(&mut self, operation: Unary) {
         if self.is_empty(0) {
             return self.underflow(0, false);
         }
@@ -105,7 +112,7 @@ impl X87 {
 
     /// FPATAN, FYL2X, FYL2XP1: ST(1) becomes `op(ST(0), ST(1))`, and ST(0) is popped. FSCALE leaves its result in ST(0) and
     /// pops nothing.
-    pub fn with_second(&mut self, operation: fn(F80, F80, &mut X87Env) -> F80, destination: u8) {
+    pub(crate) fn with_second(&mut self, operation: fn(F80, F80, &mut X87Env) -> F80, destination: u8) {
         let pop = destination == 1;
         if self.is_empty(0) || self.is_empty(1) {
             return self.underflow(destination, pop);
@@ -116,7 +123,7 @@ impl X87 {
     }
 
     /// FPREM, FPREM1.
-    pub fn remainder(&mut self, kind: Quotient) {
+    pub(crate) fn remainder(&mut self, kind: Quotient) {
         if self.is_empty(0) || self.is_empty(1) {
             self.set_condition(C2, 0);
             return self.underflow(0, false);
@@ -137,7 +144,7 @@ impl X87 {
 
     /// FXTRACT, FSINCOS, FPTAN: two results, of which the first replaces ST(0) and the second is pushed. `None` from the
     /// operation: the operand is out of range, C2 is set and nothing changes.
-    pub fn unary_and_push(&mut self, operation: impl FnOnce(F80, &mut X87Env) -> Option<(F80, F80)>) {
+    pub(crate) fn unary_and_push(&mut self, operation: impl FnOnce(F80, &mut X87Env) -> Option<(F80, F80)>) {
         self.set_condition(C2, 0);
         let empty = self.is_empty(0);
         if empty || !self.is_empty(7) {
@@ -161,14 +168,14 @@ impl X87 {
     }
 
     /// FXTRACT.
-    pub fn extract(&mut self) {
+    pub(crate) fn extract(&mut self) {
         let condition = self.status();
         self.unary_and_push(|a, env| Some(x87_extract(a, env)));
         self.set_condition(C2, condition);
     }
 
     /// FSIN, FCOS: as [`X87::unary`], with C2 set for an operand out of range.
-    pub fn unary_in_range(&mut self, operation: fn(F80, &mut X87Env) -> Option<F80>) {
+    pub(crate) fn unary_in_range(&mut self, operation: fn(F80, &mut X87Env) -> Option<F80>) {
         self.set_condition(C2, 0);
         if self.is_empty(0) {
             return self.underflow(0, false);
@@ -181,7 +188,7 @@ impl X87 {
     }
 
     /// FABS, FCHS: operations on the bits of ST(0).
-    pub fn on_bits(&mut self, operation: fn(F80) -> F80) {
+    pub(crate) fn on_bits(&mut self, operation: fn(F80) -> F80) {
         if self.is_empty(0) {
             return self.underflow(0, false);
         }
@@ -218,7 +225,7 @@ impl X87 {
     }
 
     /// FCOM, FCOMP, FCOMPP, FUCOM, ...: compares ST(0) with ST(st).
-    pub fn compare(&mut self, kind: Compare, st: u8, pops: u8) {
+    pub(crate) fn compare(&mut self, kind: Compare, st: u8, pops: u8) {
         let operand = self.operand(st);
         if let Some(relation) = self.relation(kind, operand, pops) {
             self.set_condition(C0 | C2 | C3, relation.condition_codes());
@@ -226,27 +233,27 @@ impl X87 {
     }
 
     /// FCOM, FICOM, FTST (against zero): compares ST(0) with an operand.
-    pub fn compare_operand(&mut self, operand: Operand, pops: u8) {
+    pub(crate) fn compare_operand(&mut self, operand: Operand, pops: u8) {
         if let Some(relation) = self.relation(Compare::Ordered, Some(operand), pops) {
             self.set_condition(C0 | C2 | C3, relation.condition_codes());
         }
     }
 
     /// FCOMI, FUCOMI: the relation for EFLAGS, or `None` if they stay as they are.
-    pub fn compare_to_flags(&mut self, kind: Compare, st: u8, pop: bool) -> Option<Relation> {
+    pub(crate) fn compare_to_flags(&mut self, kind: Compare, st: u8, pop: bool) -> Option<Relation> {
         let operand = self.operand(st);
         self.relation(kind, operand, u8::from(pop))
     }
 
     /// FXAM.
-    pub fn examine(&mut self) {
+    pub(crate) fn examine(&mut self) {
         let class = if self.is_empty(0) { C3 | C0 } else { x87_examine(self.st(0)) };
         let sign = if self.st(0).is_negative() { C1 } else { 0 };
         self.set_condition(C0 | C1 | C2 | C3, class | sign);
     }
 
     /// FLD and the constants: pushes what `value` returns.
-    pub fn load(&mut self, value: impl FnOnce(&mut X87Env) -> F80) {
+    pub(crate) fn load(&mut self, value: impl FnOnce(&mut X87Env) -> F80) {
         if !self.is_empty(7) {
             if self.stack_fault(true) {
                 self.push(F80::INDEFINITE);
@@ -262,7 +269,7 @@ impl X87 {
     }
 
     /// FLD ST(st).
-    pub fn load_register(&mut self, st: u8) {
+    pub(crate) fn load_register(&mut self, st: u8) {
         if self.is_empty(st) {
             if self.stack_fault(false) {
                 self.push(F80::INDEFINITE);
@@ -274,7 +281,7 @@ impl X87 {
     }
 
     /// FST, FSTP to a register.
-    pub fn store_register(&mut self, st: u8, pop: bool) {
+    pub(crate) fn store_register(&mut self, st: u8, pop: bool) {
         if self.is_empty(0) {
             return self.underflow(st, pop);
         }
@@ -286,7 +293,7 @@ impl X87 {
     }
 
     /// FST, FIST, FISTTP, FBSTP: computes what `conversion` makes of ST(0); `indefinite` is stored if it is empty.
-    pub fn store<T>(&self, conversion: impl FnOnce(F80, &mut X87Env) -> T, indefinite: T) -> Store<T> {
+    pub(crate) fn store<T>(&self, conversion: impl FnOnce(F80, &mut X87Env) -> T, indefinite: T) -> Store<T> {
         let mut env = self.env();
         if self.is_empty(0) {
             let masked = env.is_masked(super::exception::INVALID);
@@ -298,7 +305,7 @@ impl X87 {
     }
 
     /// Takes over the exceptions of a store whose value was written, and pops.
-    pub fn commit<T>(&mut self, store: &Store<T>, pop: bool) {
+    pub(crate) fn commit<T>(&mut self, store: &Store<T>, pop: bool) {
         if store.stack_fault {
             self.stack_fault(false);
         } else {
@@ -310,7 +317,7 @@ impl X87 {
     }
 
     /// FXCH.
-    pub fn exchange(&mut self, st: u8) {
+    pub(crate) fn exchange(&mut self, st: u8) {
         if self.is_empty(0) || self.is_empty(st) {
             if !self.stack_fault(false) {
                 return;
@@ -329,7 +336,7 @@ impl X87 {
     }
 
     /// FCMOVcc.
-    pub fn conditional_move(&mut self, st: u8, condition: bool) {
+    pub(crate) fn conditional_move(&mut self, st: u8, condition: bool) {
         if self.is_empty(0) || self.is_empty(st) {
             self.underflow(0, false);
         } else if condition {
@@ -338,13 +345,13 @@ impl X87 {
     }
 
     /// FFREE.
-    pub fn make_empty(&mut self, st: u8) {
+    pub(crate) fn make_empty(&mut self, st: u8) {
         self.set_condition(C1, 0);
         self.free(st);
     }
 
     /// FINCSTP (1), FDECSTP (-1).
-    pub fn move_top(&mut self, by: i8) {
+    pub(crate) fn move_top(&mut self, by: i8) {
         self.set_condition(C1, 0);
         self.rotate(by);
     }

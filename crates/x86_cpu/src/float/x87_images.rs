@@ -4,32 +4,32 @@ use super::f80::F80;
 use super::x87_state::{LastInstruction, X87};
 
 /// Bytes of an FXSAVE image.
-pub const FXSAVE_SIZE: usize = 512;
+pub(crate) const FXSAVE_SIZE: usize = 512;
 /// Bytes of the longest image of FNSTENV.
-pub const ENVIRONMENT_SIZE: usize = 28;
+pub(crate) const ENVIRONMENT_SIZE: usize = 28;
 /// Bytes of the longest image of FNSAVE: the environment and eight registers.
-pub const SAVE_SIZE: usize = ENVIRONMENT_SIZE + 80;
+pub(crate) const SAVE_SIZE: usize = ENVIRONMENT_SIZE + 80;
 
 /// How FNSTENV, FLDENV, FNSAVE and FRSTOR lay out the environment: by operand size, and by mode (real-address and virtual-8086
 /// mode store linear addresses, without selectors) (SDM 1 figures 8-9 to 8-12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EnvironmentFormat {
+pub(crate) struct EnvironmentFormat {
     /// A 32-bit operand size, also that of 64-bit mode.
-    pub wide: bool,
+    pub(crate) wide: bool,
     /// Real-address or virtual-8086 mode.
-    pub real: bool,
+    pub(crate) real: bool,
 }
 
 impl EnvironmentFormat {
     /// Bytes of the environment.
     #[must_use]
-    pub const fn size(self) -> usize {
+    pub(crate) const fn size(self) -> usize {
         if self.wide { 28 } else { 14 }
     }
 
     /// Bytes of the environment and the registers behind it.
     #[must_use]
-    pub const fn save_size(self) -> usize {
+    pub(crate) const fn save_size(self) -> usize {
         self.size() + 80
     }
 }
@@ -57,7 +57,7 @@ fn put<const N: usize>(image: &mut [u8], at: usize, bytes: [u8; N]) {
 impl X87 {
     /// Writes bytes 0 to 23 and 32 to 159 of an FXSAVE image (SDM 1 table 10-2); MXCSR and its mask, between them, and the XMM
     /// registers behind are the caller's. `wide`: with REX.W, instruction and operand pointers have 64 bits.
-    pub fn write_fxsave(&self, image: &mut [u8; FXSAVE_SIZE], wide: bool) {
+    pub(crate) fn write_fxsave(&self, image: &mut [u8; FXSAVE_SIZE], wide: bool) {
         let LastInstruction { ip, cs, dp, ds, opcode } = self.last;
         put(image, 0, self.control().to_le_bytes());
         put(image, 2, self.status().to_le_bytes());
@@ -77,7 +77,7 @@ impl X87 {
     }
 
     /// Loads what [`X87::write_fxsave`] writes.
-    pub fn read_fxsave(&mut self, image: &[u8; FXSAVE_SIZE], wide: bool) {
+    pub(crate) fn read_fxsave(&mut self, image: &[u8; FXSAVE_SIZE], wide: bool) {
         self.set_control(word(image, 0));
         self.set_status(word(image, 2));
         self.set_tags(image[4]);
@@ -99,7 +99,7 @@ impl X87 {
     }
 
     /// The initial configuration of XSAVE's x87 component: as FNINIT, and the registers hold zero (SDM 1 13.6).
-    pub fn init_component(&mut self) {
+    pub(crate) fn init_component(&mut self) {
         self.init();
         for st in 0..8 {
             self.set_st_bits(st, F80::ZERO);
@@ -108,7 +108,7 @@ impl X87 {
 
     /// Whether the x87 component is in its initial configuration (XINUSE bit 0).
     #[must_use]
-    pub fn is_initial_component(&self) -> bool {
+    pub(crate) fn is_initial_component(&self) -> bool {
         let mut initial = Self::default();
         initial.init_component();
         *self == initial
@@ -116,7 +116,7 @@ impl X87 {
 
     /// The environment as FNSTENV stores it; only the format's size counts.
     #[must_use]
-    pub fn environment(&self, format: EnvironmentFormat) -> [u8; ENVIRONMENT_SIZE] {
+    pub(crate) fn environment(&self, format: EnvironmentFormat) -> [u8; ENVIRONMENT_SIZE] {
         let LastInstruction { ip, cs, dp, ds, opcode } = self.last;
         let (ip, dp) = (ip as u32, dp as u32);
         let linear = |selector: u16, offset: u32| (u32::from(selector) << 4).wrapping_add(offset);
@@ -155,7 +155,7 @@ impl X87 {
     }
 
     /// Loads an environment as FLDENV does.
-    pub fn load_environment(&mut self, image: &[u8; ENVIRONMENT_SIZE], format: EnvironmentFormat) {
+    pub(crate) fn load_environment(&mut self, image: &[u8; ENVIRONMENT_SIZE], format: EnvironmentFormat) {
         let step = if format.wide { 4 } else { 2 };
         self.set_control(word(image, 0));
         self.set_status(word(image, step));
@@ -186,7 +186,7 @@ impl X87 {
 
     /// The image of FNSAVE: the environment, and behind it the registers from ST(0); only the format's size counts.
     #[must_use]
-    pub fn save_image(&self, format: EnvironmentFormat) -> [u8; SAVE_SIZE] {
+    pub(crate) fn save_image(&self, format: EnvironmentFormat) -> [u8; SAVE_SIZE] {
         let mut image = [0; SAVE_SIZE];
         put(&mut image, 0, self.environment(format));
         for st in 0..8 {
@@ -196,7 +196,7 @@ impl X87 {
     }
 
     /// Loads an image as FRSTOR does.
-    pub fn load_image(&mut self, image: &[u8; SAVE_SIZE], format: EnvironmentFormat) {
+    pub(crate) fn load_image(&mut self, image: &[u8; SAVE_SIZE], format: EnvironmentFormat) {
         let mut environment = [0; ENVIRONMENT_SIZE];
         environment.copy_from_slice(&image[..ENVIRONMENT_SIZE]);
         self.load_environment(&environment, format);
@@ -206,7 +206,7 @@ impl X87 {
     }
 
     /// Masks all exceptions, as FNSTENV does once it has stored the environment.
-    pub const fn mask_exceptions(&mut self) {
+    pub(crate) const fn mask_exceptions(&mut self) {
         self.set_control(self.control() | super::exception::ALL as u16);
     }
 }

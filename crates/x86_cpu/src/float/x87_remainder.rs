@@ -7,19 +7,19 @@ use super::x87_env::X87Env;
 
 /// What FPREM and FPREM1 find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remainder {
+pub(crate) struct Remainder {
     /// The remainder, or what is left to reduce.
-    pub value: F80,
+    pub(crate) value: F80,
     /// Whether the reduction is complete; if not, C2 is set and the instruction has to be repeated.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// The three lowest bits of the quotient: C0 (bit 2), C3 (bit 1), C1 (bit 0). Zero if incomplete; `None` if there is none,
     /// since an operand was a NaN or the operation invalid.
-    pub quotient: Option<u8>,
+    pub(crate) quotient: Option<u8>,
 }
 
 /// How a quotient becomes an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quotient {
+pub(crate) enum Quotient {
     /// FPREM: towards zero.
     Truncated,
     /// FPREM1: to the nearest, as IEEE 754 defines the remainder.
@@ -27,7 +27,7 @@ pub enum Quotient {
 }
 
 /// FPREM, FPREM1: one step of `a mod b` (SDM 2 FPREM). A step reduces the difference of the exponents by at most 63.
-pub fn x87_remainder(a: F80, b: F80, kind: Quotient, env: &mut X87Env) -> Remainder {
+pub(crate) fn x87_remainder(a: F80, b: F80, kind: Quotient, env: &mut X87Env) -> Remainder {
     let done = |value| Remainder { value, complete: true, quotient: Some(0) };
     if let Some(nan) = propagate(a, b, env) {
         return Remainder { quotient: None, ..done(nan) };

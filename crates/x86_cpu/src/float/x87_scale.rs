@@ -8,7 +8,7 @@ use super::x87_arith::{check_denormals, propagate, propagate_one};
 use super::x87_env::X87Env;
 
 /// FRNDINT.
-pub fn x87_round_to_integer(a: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_round_to_integer(a: F80, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate_one(a, env) {
         return nan;
     }
@@ -28,7 +28,7 @@ pub fn x87_round_to_integer(a: F80, env: &mut X87Env) -> F80 {
 }
 
 /// FSCALE: `a * 2^trunc(b)` (SDM 2 FSCALE, table 3-25).
-pub fn x87_scale(a: F80, b: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_scale(a: F80, b: F80, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate(a, b, env) {
         return nan;
     }
@@ -54,7 +54,7 @@ pub fn x87_scale(a: F80, b: F80, env: &mut X87Env) -> F80 {
 }
 
 /// FXTRACT: the exponent, and the significand as a number of magnitude 1 to 2 (SDM 2 FXTRACT).
-pub fn x87_extract(a: F80, env: &mut X87Env) -> (F80, F80) {
+pub(crate) fn x87_extract(a: F80, env: &mut X87Env) -> (F80, F80) {
     if let Some(nan) = propagate_one(a, env) {
         return (nan, nan);
     }
@@ -74,7 +74,7 @@ pub fn x87_extract(a: F80, env: &mut X87Env) -> (F80, F80) {
 /// FXAM of a register that is not empty: the class in C3, C2 and C0, at their positions in the status word (SDM 2 FXAM).
 /// C1 is the sign.
 #[must_use]
-pub fn x87_examine(a: F80) -> u16 {
+pub(crate) fn x87_examine(a: F80) -> u16 {
     use super::x87_state::{C0, C2, C3};
     match a.value() {
         F80Value::Unsupported => 0,

@@ -16,7 +16,7 @@ use super::x87_series as series;
 const PI_66: u128 = 0x3_243f_6a88_85a3_08d3;
 
 /// F2XM1: `2^a - 1`. Beyond magnitude 1, where the manual leaves it undefined, the operand is returned.
-pub fn x87_two_to_x_minus_one(a: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_two_to_x_minus_one(a: F80, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate_one(a, env) {
         return nan;
     }
@@ -47,7 +47,7 @@ const fn as_inexact(a: F80, env: &mut X87Env) -> F80 {
 }
 
 /// FYL2X: `y * log2(x)`, with `x` in ST(0) (SDM 2 FYL2X, table 3-49).
-pub fn x87_y_log2_x(x: F80, y: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_y_log2_x(x: F80, y: F80, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate(x, y, env) {
         return nan;
     }
@@ -119,7 +119,7 @@ fn multiply_log2(factor: Real, x: Wide, env: &mut X87Env) -> F80 {
 
 /// FYL2XP1: `y * log2(x + 1)`, with `x` in ST(0) (SDM 2 FYL2XP1, table 3-50). Outside of the range the manual gives, where it
 /// leaves the result undefined, `x` is returned if `x + 1` is not positive.
-pub fn x87_y_log2_x_plus_one(x: F80, y: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_y_log2_x_plus_one(x: F80, y: F80, env: &mut X87Env) -> F80 {
     if let Some(nan) = propagate(x, y, env) {
         return nan;
     }
@@ -159,7 +159,7 @@ pub fn x87_y_log2_x_plus_one(x: F80, y: F80, env: &mut X87Env) -> F80 {
 }
 
 /// FPATAN: the angle of the point with abscissa `x` (ST(0)) and ordinate `y` (ST(1)) (SDM 2 FPATAN, table 3-30).
-pub fn x87_arc_tangent(x: F80, y: F80, env: &mut X87Env) -> F80 {
+pub(crate) fn x87_arc_tangent(x: F80, y: F80, env: &mut X87Env) -> F80 {
     use F80Value::{Finite, Infinity, Zero};
     if let Some(nan) = propagate(x, y, env) {
         return nan;
@@ -239,7 +239,7 @@ fn no_angle(a: F80, env: &mut X87Env) -> F80 {
 }
 
 /// FSIN; `None` if the angle is out of range.
-pub fn x87_sine(a: F80, env: &mut X87Env) -> Option<F80> {
+pub(crate) fn x87_sine(a: F80, env: &mut X87Env) -> Option<F80> {
     match a.value() {
         F80Value::Zero => Some(a),
         F80Value::Finite(real) => {
@@ -252,7 +252,7 @@ pub fn x87_sine(a: F80, env: &mut X87Env) -> Option<F80> {
 }
 
 /// FCOS; `None` if the angle is out of range.
-pub fn x87_cosine(a: F80, env: &mut X87Env) -> Option<F80> {
+pub(crate) fn x87_cosine(a: F80, env: &mut X87Env) -> Option<F80> {
     match a.value() {
         F80Value::Zero => Some(F80::ONE),
         F80Value::Finite(real) => {
@@ -265,7 +265,7 @@ pub fn x87_cosine(a: F80, env: &mut X87Env) -> Option<F80> {
 }
 
 /// FSINCOS: the sine, and the cosine that is pushed; `None` if the angle is out of range.
-pub fn x87_sine_and_cosine(a: F80, env: &mut X87Env) -> Option<(F80, F80)> {
+pub(crate) fn x87_sine_and_cosine(a: F80, env: &mut X87Env) -> Option<(F80, F80)> {
     match a.value() {
         F80Value::Zero => Some((a, F80::ONE)),
         F80Value::Finite(real) => {
@@ -282,7 +282,7 @@ pub fn x87_sine_and_cosine(a: F80, env: &mut X87Env) -> Option<(F80, F80)> {
 }
 
 /// FPTAN: the tangent, and the 1.0 that is pushed; `None` if the angle is out of range.
-pub fn x87_tangent(a: F80, env: &mut X87Env) -> Option<(F80, F80)> {
+pub(crate) fn x87_tangent(a: F80, env: &mut X87Env) -> Option<(F80, F80)> {
     match a.value() {
         F80Value::Zero => Some((a, F80::ONE)),
         F80Value::Finite(real) => {
