@@ -42,6 +42,7 @@ impl Bench {
         cpu.segs[1] = Segment::flat(8, 0xa09b);
         cpu.rip = CODE;
         cpu.regs[x86_defs::gpr::RSP] = STACK;
+        cpu.regs[x86_defs::gpr::RDX] = 0;
         cpu.tlb.flush_all();
         cpu.mode_changed();
         Self { cpu, mem, blocks: BlockCache::new() }
