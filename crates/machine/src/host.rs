@@ -30,6 +30,9 @@ pub trait Host {
     /// Whether somebody asked the machine to stop.
     fn stop_requested(&mut self) -> bool;
 
+    /// So many instructions have retired and it is `now` nanoseconds since power-on; for people who watch.
+    fn progress(&mut self, retired: u64, now: u64);
+
     /// Nothing happens in the machine for `time` at least: the host may sleep as long, and should wake for input.
     fn idle(&mut self, time: Duration);
 }
@@ -64,6 +67,8 @@ impl Host for Captured {
     fn stop_requested(&mut self) -> bool {
         false
     }
+
+    fn progress(&mut self, _retired: u64, _now: u64) {}
 
     fn idle(&mut self, _time: Duration) {}
 }

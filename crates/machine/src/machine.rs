@@ -204,6 +204,7 @@ impl Machine {
                 if host.stop_requested() {
                     return End::Stopped;
                 }
+                host.progress(retired, self.now);
                 self.take_input(host, &mut input);
             }
             self.board.advance(self.now, &mut self.vm);

@@ -31,7 +31,7 @@ const RULES: &[Rule] = &[
         uses: &["hypervisor", "devices", "x86_defs", "guest_memory", "saved_state"],
         tests_use: &[],
     },
-    Rule { name: "testudo", uses: &["machine", "hypervisor"], tests_use: &[] },
+    Rule { name: "testudo", uses: &["machine", "hypervisor", "saved_state"], tests_use: &[] },
     Rule {
         name: "tests",
         uses: &["machine", "hypervisor", "devices", "x86_cpu", "x86_defs", "guest_memory", "saved_state"],
