@@ -2,7 +2,6 @@
 
 use guest_memory::GuestMemory;
 use iced_x86::{Code, Instruction, OpKind};
-use x86_defs::PAGE_SIZE;
 use x86_defs::gpr::RDI;
 
 use super::operand::{Int, addressed};
@@ -87,8 +86,9 @@ fn stmxcsr<M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow 
     next_after_write!(cpu, mem, ops)
 }
 
-/// Writes those of the `SIZE` low bytes of `value` whose mask byte has its top bit set. Nothing is accessed for the others;
-/// the whole is checked first, so that a fault comes before the first write.
+/// Writes those of the `SIZE` low bytes of `value` whose mask byte has its top bit set. The manual leaves open which bytes
+/// have to be accessible (SDM 2B MASKMOVDQU): as on the processors compared with, it is all of them, even if none is chosen.
+/// #AC asks for multiples of 8.
 #[inline(never)]
 fn masked_store<const SIZE: u64>(
     cpu: &mut Cpu,
@@ -100,17 +100,7 @@ fn masked_store<const SIZE: u64>(
     let linear = Segmented::linear(cpu, op, SIZE, true)?;
     let chosen = |i: &u64| mask >> (8 * i + 7) & 1 != 0;
     for half in (0..SIZE).step_by(8) {
-        let mut bytes = (half..half + 8).filter(chosen);
-        if linear.wrapping_add(half) % PAGE_SIZE <= PAGE_SIZE - 8 {
-            // One probe tells the same as one for each byte, and #AC besides, which asks for multiples of 8.
-            if bytes.next().is_some() {
-                cpu.probe_write(mem, linear.wrapping_add(half), 8, op.seg)?;
-            }
-        } else {
-            for i in bytes {
-                cpu.probe_write(mem, linear.wrapping_add(i), 1, op.seg)?;
-            }
-        }
+        cpu.probe_write(mem, linear.wrapping_add(half), 8, op.seg)?;
     }
     for i in (0..SIZE).filter(chosen) {
         cpu.write(mem, linear.wrapping_add(i), (value >> (8 * i)) as u8, op.seg)?;
