@@ -64,3 +64,9 @@ pub(crate) use x87_transcendental::{
 
 #[cfg(test)]
 mod sse_tests;
+#[cfg(test)]
+mod x87_stack_tests;
+#[cfg(test)]
+mod x87_tests;
+#[cfg(test)]
+mod x87_transcendental_tests;
