@@ -13,6 +13,8 @@ use crate::op::Op;
 const FRONT: usize = 1 << 15;
 /// Blocks kept at most; then all are dropped.
 const MOST_BLOCKS: usize = 1 << 17;
+/// Links of a block: one for its end and one for each direct branch in it.
+pub(crate) const LINKS: usize = 5;
 /// No block.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -29,8 +31,9 @@ pub(crate) struct Block {
     pub(crate) len: u32,
     /// Guest-physical page of the bytes beyond the first page, if there are any.
     pub(crate) second_page: Option<u64>,
-    /// The blocks that followed last time, behind the end and behind a taken branch; their keys are compared again.
-    pub(crate) links: [Cell<u32>; 2],
+    /// The blocks that followed last time: behind the end, and behind each direct branch that was taken; their keys are
+    /// compared again.
+    pub(crate) links: [Cell<u32>; LINKS],
 }
 
 /// Key of a block: guest-physical address and mode.

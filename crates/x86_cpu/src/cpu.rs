@@ -65,6 +65,8 @@ pub struct Cpu {
     pub(crate) limit: u64,
     /// The instruction in progress has to be the last of its block.
     pub(crate) stop_block: bool,
+    /// Which of the running block's links the branch took that ended it.
+    pub(crate) link: u8,
     pub(crate) attention: Attention,
     pub(crate) mode: CodeMode,
     /// Current privilege level.
@@ -126,6 +128,7 @@ impl Cpu {
             retired: 0,
             limit: 0,
             stop_block: false,
+            link: 0,
             attention: Attention::default(),
             mode: CodeMode::default(),
             cpl: 0,

@@ -1,5 +1,7 @@
 //! From guest bytes to blocks: iced-x86 decodes, the operands become the fields of an [`Op`], a family gives the handler.
 
+use std::cell::Cell;
+
 use guest_memory::{GuestMemory, PAGE_SIZE};
 use iced_x86::{
     Code, CodeSize, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
@@ -8,7 +10,7 @@ use iced_x86::{
 use x86_defs::segment::index::{DS, FS, SS};
 
 use crate::Cpu;
-use crate::block::{Block, NONE, key};
+use crate::block::{Block, LINKS, NONE, key};
 use crate::cpu::CodeMode;
 use crate::exec::{self, Form};
 use crate::op::{
@@ -42,6 +44,7 @@ pub(crate) fn decode_block(
     let mut decoder = Decoder::with_ip(mode.bits(), &bytes[..in_page], 0, OPTIONS);
     let mut end = 0;
     let mut count = 0;
+    let mut branches = 0;
     let mut previous: Option<Instruction> = None;
     let mut second_page = None;
     while ops.len() < most {
@@ -57,13 +60,22 @@ pub(crate) fn decode_block(
             let both = &bytes[..in_page + MAX_INSTRUCTION];
             instruction = Decoder::with_ip(mode.bits(), both, 0, OPTIONS).decode();
             second_page = Some(next);
-            let (op, _) = lower(&instruction, mode, 0);
+            let (mut op, _) = lower(&instruction, mode, 0);
+            if is_direct_branch(&instruction) {
+                op.prefixes = 1;
+            }
             end = instruction.len();
             count = 1;
             ops.push(op);
             break;
         }
-        let (op, ends) = lower(&instruction, mode, count);
+        let (mut op, mut ends) = lower(&instruction, mode, count);
+        if is_direct_branch(&instruction) {
+            branches += 1;
+            op.prefixes = branches;
+            // What follows a conditional branch goes on in the block as long as there are links for more.
+            ends |= !instruction.is_jcc_short_or_near() || usize::from(branches) == LINKS - 1;
+        }
         end += instruction.len();
         count += 1;
         let fused = match (&previous, ops.last()) {
@@ -90,7 +102,7 @@ pub(crate) fn decode_block(
         ops: ops.into_boxed_slice(),
         len: end as u32,
         second_page,
-        links: [NONE.into(), NONE.into()],
+        links: [const { Cell::new(NONE) }; LINKS],
     })
 }
 
@@ -122,7 +134,7 @@ fn lower(instruction: &Instruction, mode: CodeMode, before: usize) -> (Op, bool)
         start: start as u16,
         end: end as u16,
         before: before as u8,
-        count: 1,
+        after: before as u8 + 1,
         dst: 0,
         src: 0,
         aux: 0,
@@ -149,9 +161,17 @@ fn lower(instruction: &Instruction, mode: CodeMode, before: usize) -> (Op, bool)
     (op, ends_block(instruction))
 }
 
-/// Whether nothing may follow `instruction` in its block: it branches, or the run loop has to look behind it.
+/// Whether `instruction` branches to a place that it names itself.
+fn is_direct_branch(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.op0_kind(),
+        OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
+    )
+}
+
+/// Whether nothing may follow `instruction` in its block: it branches in any case, or the run loop has to look behind it.
 fn ends_block(instruction: &Instruction) -> bool {
-    instruction.flow_control() != FlowControl::Next
+    !matches!(instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
         || instruction.is_privileged()
         || instruction.is_stack_instruction()
             && matches!(

@@ -30,9 +30,9 @@ pub(crate) struct Fault;
 pub(crate) enum Flow {
     /// The slice ran out: go on behind its last instruction.
     End,
-    /// A direct branch went to `Cpu::rip`.
+    /// A direct branch went to `Cpu::rip`, along the block's link `Cpu::link`. `Cpu::retired` is exact.
     Taken,
-    /// `Cpu::rip` was loaded from a register or memory.
+    /// `Cpu::rip` was loaded from a register or memory. `Cpu::retired` is exact.
     Indirect,
     /// The instruction at `Cpu::rip` did not complete; `Cpu::pending` says why. `Cpu::retired` is exact.
     Abort,
@@ -59,8 +59,8 @@ pub(crate) struct Op {
     pub(crate) end: u16,
     /// Instructions of the block before this operation.
     pub(crate) before: u8,
-    /// Instructions in this operation.
-    pub(crate) count: u8,
+    /// Instructions of the block up to and with this operation.
+    pub(crate) after: u8,
     /// First register operand (destination where there is one).
     pub(crate) dst: u8,
     /// Second register operand.
@@ -79,7 +79,7 @@ pub(crate) struct Op {
     pub(crate) address_size: u8,
     /// log2 of the operand size in bytes, for handlers that ask at run time.
     pub(crate) size: u8,
-    /// Prefixes a handler may ask for ([`PREFIX_REP`] ...).
+    /// Prefixes a handler may ask for ([`PREFIX_REP`] ...); of a direct branch, which of the block's links leads to its target.
     pub(crate) prefixes: u8,
 }
 
@@ -146,15 +146,32 @@ impl Cpu {
     #[inline(never)]
     pub(crate) fn stop(&mut self, op: &Op) -> Flow {
         self.rip = self.next_ip(op);
-        self.retired += u64::from(op.before) + u64::from(op.count);
+        self.retired += u64::from(op.after);
         Flow::Stop
+    }
+
+    /// Ends the block with a direct branch to `target`.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, op: &Op, target: u64) -> Flow {
+        self.rip = target;
+        self.retired += u64::from(op.after);
+        self.link = op.prefixes;
+        Flow::Taken
+    }
+
+    /// Ends the block with a branch to a `target` that is known only now.
+    #[inline(always)]
+    pub(crate) fn take_indirect(&mut self, op: &Op, target: u64) -> Flow {
+        self.rip = target;
+        self.retired += u64::from(op.after);
+        Flow::Indirect
     }
 
     /// Ends the block behind a completed instruction that has set `rip` itself.
     #[inline]
     pub(crate) fn stop_at(&mut self, op: &Op, rip: u64) -> Flow {
         self.rip = rip;
-        self.retired += u64::from(op.before) + u64::from(op.count);
+        self.retired += u64::from(op.after);
         Flow::Stop
     }
 

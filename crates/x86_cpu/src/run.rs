@@ -1,5 +1,7 @@
 //! The main loop: find the block at RIP, run it, look what happened, until an exit.
 
+use std::cell::Cell;
+
 use guest_memory::GuestMemory;
 use x86_defs::rflags::{IF, TF};
 use x86_defs::segment::index::CS;
@@ -62,7 +64,7 @@ impl Cpu {
             };
             let wanted = key(address, mode.0);
             let linked = match blocks.get(from.0) {
-                Some(last) => last.links[from.1].get(),
+                Some(last) => last.links.get(from.1).map_or(NONE, Cell::get),
                 None => NONE,
             };
             let index = match blocks.get(linked) {
@@ -70,7 +72,9 @@ impl Cpu {
                 _ => match self.locate(mem, blocks, wanted, linear, address, mode) {
                     Ok(index) => {
                         if let Some(last) = blocks.get(from.0) {
-                            last.links[from.1].set(index);
+                            if let Some(link) = last.links.get(from.1) {
+                                link.set(index);
+                            }
                         }
                         index
                     }
@@ -93,14 +97,8 @@ impl Cpu {
                     self.retired += count;
                     from = (index, 0);
                 }
-                Flow::Taken => {
-                    self.retired += count;
-                    from = (index, 1);
-                }
-                Flow::Indirect => {
-                    self.retired += count;
-                    from = (NONE, 0);
-                }
+                Flow::Taken => from = (index, usize::from(self.link)),
+                Flow::Indirect => from = (NONE, 0),
                 Flow::Stop => {
                     self.finish_stop(mem, blocks);
                     from = (NONE, 0);
@@ -208,8 +206,7 @@ impl Cpu {
                 self.rip = self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(len));
                 self.retired += 1;
             }
-            Flow::Taken | Flow::Indirect => self.retired += 1,
-            Flow::Stop => {}
+            Flow::Taken | Flow::Indirect | Flow::Stop => {}
             Flow::Abort => {
                 if self.pending != Pending::Again && self.shadow == InterruptShadow::None {
                     self.shadow = shadow;

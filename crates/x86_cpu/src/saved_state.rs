@@ -285,6 +285,7 @@ impl Save for Cpu {
             retired,
             limit: _,      // of one call
             stop_block: _, // within one instruction
+            link: _,       // within one block
             attention: _,  // follows from the rest
             mode: _,       // follows from the rest
             cpl,

@@ -39,15 +39,14 @@ impl Cpu {
         if self.check_near_target(target).is_err() {
             return self.abort(op);
         }
-        self.rip = target;
-        Flow::Taken
+        self.take(op, target)
     }
 }
 
 /// JMP rel in 64-bit mode. A target that is not canonical faults at its fetch, as it can only lie 2 GiB away.
 fn jump64(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
-    cpu.rip = cpu.regs[BLOCK_RIP as usize].wrapping_add(ops[0].imm);
-    Flow::Taken
+    let target = cpu.regs[BLOCK_RIP as usize].wrapping_add(ops[0].imm);
+    cpu.take(&ops[0], target)
 }
 
 fn jump(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -65,8 +64,7 @@ fn call64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
         cpu.write::<u64>(mem, rsp, base.wrapping_add(u64::from(op.end)), x86_defs::segment::index::SS as u8)
     );
     cpu.regs[x86_defs::gpr::RSP] = rsp;
-    cpu.rip = base.wrapping_add(op.imm);
-    Flow::Taken
+    cpu.take(op, base.wrapping_add(op.imm))
 }
 
 fn call<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -74,15 +72,13 @@ fn call<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let target = cpu.direct_target(op);
     attempt!(cpu, ops, cpu.check_near_target(target));
     attempt!(cpu, ops, cpu.push(mem, T::cut(cpu.next_ip(op))));
-    cpu.rip = target;
-    Flow::Taken
+    cpu.take(op, target)
 }
 
 fn jump_register<T: Int>(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
     let target = T::get(cpu, ops[0].dst).zext();
     attempt!(cpu, ops, cpu.check_near_target(target));
-    cpu.rip = target;
-    Flow::Indirect
+    cpu.take_indirect(&ops[0], target)
 }
 
 fn jump_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -90,8 +86,7 @@ fn jump_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[O
     let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, false));
     let target = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg)).zext();
     attempt!(cpu, ops, cpu.check_near_target(target));
-    cpu.rip = target;
-    Flow::Indirect
+    cpu.take_indirect(&ops[0], target)
 }
 
 fn call_register<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -111,8 +106,7 @@ fn call_indirect<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op], target: u
     attempt!(cpu, ops, cpu.check_near_target(target));
     let back = T::cut(cpu.next_ip(&ops[0]));
     attempt!(cpu, ops, cpu.push(mem, back));
-    cpu.rip = target;
-    Flow::Indirect
+    cpu.take_indirect(&ops[0], target)
 }
 
 /// RET, RET imm16: `imm` bytes are released beyond the return address.
@@ -120,8 +114,7 @@ fn ret<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let target = attempt!(cpu, ops, cpu.peek::<T>(mem, 0)).zext();
     attempt!(cpu, ops, cpu.check_near_target(target));
     cpu.release_stack(T::SIZE + (ops[0].imm & 0xffff));
-    cpu.rip = target;
-    Flow::Indirect
+    cpu.take_indirect(&ops[0], target)
 }
 
 /// RET in 64-bit mode.
@@ -130,8 +123,7 @@ fn ret64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let target = attempt!(cpu, ops, cpu.read::<u64>(mem, rsp, x86_defs::segment::index::SS as u8));
     attempt!(cpu, ops, cpu.check_near_target(target));
     cpu.regs[x86_defs::gpr::RSP] = rsp.wrapping_add(8);
-    cpu.rip = target;
-    Flow::Indirect
+    cpu.take_indirect(&ops[0], target)
 }
 
 /// Count register of LOOP and JrCXZ, cut to the address size.

@@ -76,18 +76,18 @@ macro_rules! by_condition {
 }
 
 /// Jcc in 64-bit mode: the target lies `imm` bytes from the start of the block.
-fn jump64<C: Condition>(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
+fn jump64<C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     if C::holds(cpu) {
-        cpu.rip = cpu.regs[BLOCK_RIP as usize].wrapping_add(ops[0].imm);
-        Flow::Taken
+        let target = cpu.regs[BLOCK_RIP as usize].wrapping_add(ops[0].imm);
+        cpu.take(&ops[0], target)
     } else {
-        Flow::End
+        next!(cpu, mem, ops)
     }
 }
 
 /// Jcc elsewhere: the target is cut to the operand size and checked against the limit of CS.
-fn jump<C: Condition>(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
-    if C::holds(cpu) { cpu.jump_near_direct(&ops[0]) } else { Flow::End }
+fn jump<C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    if C::holds(cpu) { cpu.jump_near_direct(&ops[0]) } else { next!(cpu, mem, ops) }
 }
 
 fn set_register<C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {

@@ -14,34 +14,34 @@ use super::cond::{
 use super::operand::Int;
 use crate::Cpu;
 use crate::memory::{Addressing, Flat};
-use crate::op::{BLOCK_RIP, Flow, Handler, Op, attempt};
+use crate::op::{BLOCK_RIP, Flow, Handler, Op, attempt, next};
 
-/// Ends the block one way or the other; the target lies `imm` bytes from its start.
+/// Leaves the block or goes on in it; the target lies `imm` bytes from its start.
 #[inline(always)]
-fn branch(cpu: &mut Cpu, op: &Op, taken: bool) -> Flow {
+fn branch(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op], taken: bool) -> Flow {
     if taken {
-        cpu.rip = cpu.regs[BLOCK_RIP as usize].wrapping_add(op.imm);
-        Flow::Taken
+        let target = cpu.regs[BLOCK_RIP as usize].wrapping_add(ops[0].imm);
+        cpu.take(&ops[0], target)
     } else {
-        Flow::End
+        next!(cpu, mem, ops)
     }
 }
 
-fn registers<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
+fn registers<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
     let (a, b) = (T::get(cpu, op.dst), T::get(cpu, op.src));
     O::apply(cpu, a, b);
     let taken = C::holds(cpu);
-    branch(cpu, op, taken)
+    branch(cpu, mem, ops, taken)
 }
 
 /// The immediate lies in `disp`.
-fn immediate<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
+fn immediate<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
     let a = T::get(cpu, op.dst);
     O::apply(cpu, a, T::cut(op.disp));
     let taken = C::holds(cpu);
-    branch(cpu, op, taken)
+    branch(cpu, mem, ops, taken)
 }
 
 fn memory<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -51,7 +51,7 @@ fn memory<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops
     let a = T::get(cpu, op.dst);
     O::apply(cpu, a, b);
     let taken = C::holds(cpu);
-    branch(cpu, op, taken)
+    branch(cpu, mem, ops, taken)
 }
 
 /// The handler `$f` for the width in `$size` and the condition in `$code`.
@@ -89,7 +89,7 @@ pub(crate) fn fuse(first: &Instruction, compare: &Op, second: &Instruction, jump
     if !second.is_jcc_short_or_near() || jump.size != 3 {
         return None;
     }
-    let mut op = Op { imm: jump.imm, end: jump.end, count: compare.count + jump.count, ..*compare };
+    let mut op = Op { imm: jump.imm, end: jump.end, after: jump.after, prefixes: jump.prefixes, ..*compare };
     let flat = compare.address_size == 3 && compare.seg < 4;
     let size = compare.size;
     op.run = match (first.mnemonic(), first.op0_kind(), first.op1_kind()) {
