@@ -36,7 +36,7 @@ pub(crate) fn x87_store_bcd(a: F80, env: &mut X87Env) -> [u8; 10] {
     let mut bytes = [0; 10];
     let [digits @ .., sign] = &mut bytes;
     for pair in digits {
-        *pair = ((rest / 10 % 10) << 4 | rest % 10) as u8;
+        *pair = (((rest / 10 % 10) << 4) | (rest % 10)) as u8;
         rest /= 100;
     }
     *sign = if a.is_negative() { 0x80 } else { 0 };

@@ -321,7 +321,7 @@ fn rounding_control_applies() {
     for &(function, references) in REFERENCES {
         for &[x, y, _] in references {
             let [x, y] = [x, y].map(|(sign_exp, mantissa)| f80(sign_exp, mantissa));
-            let mut rounded = |mode: u16| function.apply(x, y, &mut X87Env::new(MASKED | mode << 10));
+            let rounded = |mode: u16| function.apply(x, y, &mut X87Env::new(MASKED | mode << 10));
             let (down, up) = (rounded(1), rounded(2));
             // The bits without the integer bit count through all magnitudes.
             let position = |a: F80| u128::from(a.sign_exp) << 63 | u128::from(a.mantissa & !INTEGER);
