@@ -33,7 +33,8 @@ impl X87Env {
         self.unmasked() & exception::BEFORE != 0
     }
 
-    /// Whether a load pushes nothing: a denormal is loaded even if its exception is unmasked.
+    /// Whether a load pushes nothing, and a comparison tells nothing: a denormal is loaded and compared even if its exception
+    /// is unmasked.
     pub(super) const fn blocks_load(&self) -> bool {
         self.unmasked() & exception::INVALID != 0
     }

@@ -196,28 +196,30 @@ impl X87 {
         self.set_st(0, operation(self.st(0)));
     }
 
-    /// The relation of ST(0) to an operand, or `None` if an unmasked exception forbids to tell.
+    /// The relation of ST(0) to an operand, or `None` if an unmasked invalid exception forbids to tell. An unmasked denormal
+    /// exception only prevents the pops (SDM 2 FCOM, FCOMI).
     fn relation(&mut self, kind: Compare, operand: Option<Operand>, pops: u8) -> Option<Relation> {
-        let (relation, blocked) = match operand {
-            Some(operand) if !self.is_empty(0) => {
-                let mut env = self.env();
-                let a = self.st(0).into();
-                let relation = match kind {
-                    Compare::Ordered => x87_compare_ordered(a, operand, &mut env),
-                    Compare::Unordered => x87_compare_unordered(a, operand, &mut env),
-                };
-                self.finish(&env);
-                (relation, env.blocks_result())
+        let operand = match operand {
+            Some(operand) if !self.is_empty(0) => operand,
+            _ => {
+                if !self.stack_fault(false) {
+                    return None;
+                }
+                (0..pops).for_each(|_| self.pop());
+                return Some(Relation::Unordered);
             }
-            _ => (Relation::Unordered, !self.stack_fault(false)),
         };
-        if blocked {
-            return None;
+        let mut env = self.env();
+        let a = self.st(0).into();
+        let relation = match kind {
+            Compare::Ordered => x87_compare_ordered(a, operand, &mut env),
+            Compare::Unordered => x87_compare_unordered(a, operand, &mut env),
+        };
+        self.finish(&env);
+        if !env.blocks_result() {
+            (0..pops).for_each(|_| self.pop());
         }
-        for _ in 0..pops {
-            self.pop();
-        }
-        Some(relation)
+        if env.blocks_load() { None } else { Some(relation) }
     }
 
     fn operand(&self, st: u8) -> Option<Operand> {

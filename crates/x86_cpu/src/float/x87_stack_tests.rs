@@ -125,6 +125,19 @@ fn unmasked_exceptions_before_the_result_keep_the_operands() {
 }
 
 #[test]
+fn comparisons_with_unmasked_exceptions() {
+    let quiet = F80 { mantissa: 3 << 62, sign_exp: 0x7fff };
+    let mut x87 = with_stack(&[quiet, F80::ONE]);
+    x87.set_control(0x037e);
+    assert_eq!(x87.compare_to_flags(Compare::Ordered, 1, true), None);
+    assert_eq!((x87.top(), flags(&x87)), (6, INVALID));
+    let mut x87 = with_stack(&[F80 { mantissa: 1, sign_exp: 0 }, F80::ONE]);
+    x87.set_control(0x037d);
+    x87.compare(Compare::Ordered, 1, 1);
+    assert_eq!((x87.top(), flags(&x87), x87.status() & (C0 | C2 | C3)), (6, DENORMAL, C0));
+}
+
+#[test]
 fn masking_and_unmasking_moves_the_summary() {
     let mut x87 = with_stack(&[F80::ZERO, F80::ONE]);
     x87.binary(x87_div, 1, 0, false, false);
