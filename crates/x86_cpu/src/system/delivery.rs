@@ -94,8 +94,8 @@ impl Cpu {
         if is_fault(current.vector) {
             self.debug_pending = 0;
         }
+        self.note_payload(&current);
         loop {
-            self.note_payload(&current);
             let event = Event {
                 vector: current.vector.0,
                 error_code: current.vector.has_error_code().then_some(current.error_code),
@@ -108,7 +108,9 @@ impl Cpu {
                 self.retired = self.retired.wrapping_add(1);
                 return Ok(());
             };
-            current = combine(current.vector, self.taken_fault()?).ok_or(Exit::Shutdown)?;
+            let second = self.taken_fault()?;
+            self.note_payload(&second);
+            current = combine(current.vector, second).ok_or(Exit::Shutdown)?;
         }
     }
 

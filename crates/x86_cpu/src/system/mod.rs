@@ -22,6 +22,8 @@ mod segment_load;
 mod software_interrupt;
 mod stack;
 mod syscall;
+#[cfg(test)]
+mod tests;
 mod xsave;
 
 use guest_memory::GuestMemory;
