@@ -46,6 +46,8 @@ pub enum RunExit {
     },
     /// The processor takes an interrupt from the 8259: acknowledge there and give the vector to [`crate::Vm::interrupt`].
     InterruptAcknowledge,
+    /// The processor spins: another may have its turn.
+    Pause,
     /// Triple fault.
     Shutdown,
     /// The guest used something of a PC that is not here.

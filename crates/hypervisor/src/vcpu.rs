@@ -1,6 +1,6 @@
 //! A virtual processor: the processor in software, its local APIC, and what it is doing.
 
-use x86_cpu::Cpu;
+use x86_cpu::{Controls, Cpu};
 
 use crate::Activity;
 use crate::lapic::{Lapic, Now};
@@ -18,8 +18,11 @@ impl Vcpu {
     /// start-up IPI (SDM 3A 9.4.3).
     pub(crate) fn new(id: u32, count: u32) -> Self {
         let bootstrap = id == 0;
+        let mut cpu = Cpu::new(id, count);
+        // A processor that spins waits for another, which runs only when this one gives way.
+        cpu.set_controls(Controls::default().with_pause_exiting(count > 1));
         Self {
-            cpu: Cpu::new(id, count),
+            cpu,
             lapic: Lapic::new(id, bootstrap),
             activity: if bootstrap { Activity::Running } else { Activity::WaitForStartUp },
         }

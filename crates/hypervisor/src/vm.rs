@@ -254,6 +254,7 @@ impl Vm {
                 vcpu.activity = Activity::Halted;
                 None
             }
+            Exit::Pause => Some(RunExit::Pause),
             Exit::IoRead { port, size } => Some(RunExit::IoRead { port, size }),
             Exit::IoWrite { port, size, value } => Some(RunExit::IoWrite { port, size, value }),
             Exit::MmioRead { address, size } => match apic_offset(&vcpu.lapic, address) {

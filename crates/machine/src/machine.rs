@@ -241,7 +241,7 @@ impl Machine {
         } else {
             self.follow_host_clock();
         }
-        if self.turn_left == 0 || exit == RunExit::Idle {
+        if self.turn_left == 0 || matches!(exit, RunExit::Idle | RunExit::Pause) {
             self.turn = (vcpu + 1) % self.vm.vcpu_count();
             self.turn_left = QUANTUM;
         }
@@ -254,7 +254,7 @@ impl Machine {
     fn handle(&mut self, vcpu: usize, exit: RunExit, host: &mut dyn Host) -> Option<End> {
         let now = self.now;
         match exit {
-            RunExit::Budget | RunExit::Idle => None,
+            RunExit::Budget | RunExit::Idle | RunExit::Pause => None,
             RunExit::IoRead { port, size } => {
                 let value = self.board.read_port(port, size, now);
                 self.vm.answer(vcpu, exit, u64::from(value));

@@ -11,6 +11,8 @@ pub enum ExitKind {
     Slice,
     /// A processor halted.
     Idle,
+    /// A processor gave way while it was spinning.
+    Pause,
     /// A port was read.
     IoRead,
     /// A port was written.
@@ -29,9 +31,10 @@ pub enum ExitKind {
 
 impl ExitKind {
     /// All kinds, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Slice,
         Self::Idle,
+        Self::Pause,
         Self::IoRead,
         Self::IoWrite,
         Self::MmioRead,
@@ -47,6 +50,7 @@ impl ExitKind {
         match self {
             Self::Slice => "slice",
             Self::Idle => "idle",
+            Self::Pause => "pause",
             Self::IoRead => "io-read",
             Self::IoWrite => "io-write",
             Self::MmioRead => "mmio-read",
@@ -63,6 +67,7 @@ impl ExitKind {
         match exit {
             RunExit::Budget => Self::Slice,
             RunExit::Idle => Self::Idle,
+            RunExit::Pause => Self::Pause,
             RunExit::IoRead { .. } => Self::IoRead,
             RunExit::IoWrite { .. } => Self::IoWrite,
             RunExit::MmioRead { .. } => Self::MmioRead,

@@ -8,6 +8,7 @@ use x86_defs::rflags;
 use x86_defs::segment::{self, AR_DB, AR_L, Segment, TableRegister};
 
 use crate::clock::Clock;
+use crate::controls::Controls;
 use crate::event::{Attention, Exit, InterruptShadow, Pending, Replay};
 use crate::flags::LazyFlags;
 use crate::float::X87;
@@ -68,6 +69,8 @@ pub struct Cpu {
     /// Which of the running block's links the branch took that ended it.
     pub(crate) link: u8,
     pub(crate) attention: Attention,
+    /// What exits.
+    pub(crate) controls: Controls,
     pub(crate) mode: CodeMode,
     /// Current privilege level.
     pub(crate) cpl: u8,
@@ -130,6 +133,7 @@ impl Cpu {
             stop_block: false,
             link: 0,
             attention: Attention::default(),
+            controls: Controls::default(),
             mode: CodeMode::default(),
             cpl: 0,
             code_base: 0,
@@ -299,6 +303,11 @@ impl Cpu {
 
 /// Time, and what L0 does to a processor from outside.
 impl Cpu {
+    /// Says what exits.
+    pub fn set_controls(&mut self, controls: Controls) {
+        self.controls = controls;
+    }
+
     /// Says where time comes from.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;

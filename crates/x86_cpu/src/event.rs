@@ -12,6 +12,8 @@ pub enum Exit {
     Budget,
     /// HLT was executed.
     Halt,
+    /// PAUSE was executed under PAUSE exiting; the instruction is complete.
+    Pause,
     /// IN or INS: answer with [`Cpu::answer`], then run again.
     IoRead {
         /// Port.

@@ -3,6 +3,7 @@
 mod access;
 mod block;
 mod clock;
+pub mod controls;
 mod cpu;
 mod cpuid;
 mod decode;
@@ -25,10 +26,11 @@ mod tlb;
 
 pub use block::BlockCache;
 pub use clock::Clock;
+pub use controls::Controls;
 pub use cpu::Cpu;
 pub use event::{Answer, Exit};
 pub use fpu_registers::FpuRegisters;
 pub use msr::{MsrRefused, savable_msrs};
 pub use registers::{DebugRegisters, InvalidRegister, Registers, SpecialRegisters};
-pub use saved_state::{CpuStateV1, MsrsStateV1, SegmentStateV1, X87StateV1};
+pub use saved_state::{AnswerStateV1, CpuStateV1, MsrsStateV1, SegmentStateV1, X87StateV1};
 pub use tlb::{TlbEntryStateV1, TlbStateV1};

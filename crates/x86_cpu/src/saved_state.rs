@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use x86_defs::{PHYSICAL_ADDRESS_BITS, Segment, TableRegister};
 
 use crate::Cpu;
-use crate::event::{InterruptShadow, Pending};
+use crate::event::{Answer, Exit, InterruptShadow, Pending, Replay};
 use crate::float::{F80, LastInstruction};
 use crate::msr::Msrs;
 use crate::registers::check_control;
@@ -89,6 +89,58 @@ pub struct MsrsStateV1 {
     pub mc_ctl: Vec<u64>,
 }
 
+/// An answer of L0 to an exit of the instruction in progress, which runs again from its start with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerStateV1 {
+    /// 0 port read, 1 memory read, 2 MSR read, 3 MSR write, 4 CR8 read.
+    pub kind: u8,
+    /// Port, guest-physical address or MSR.
+    pub address: u64,
+    /// Bytes, for ports and memory.
+    pub size: u8,
+    /// What was to be written, for an MSR write.
+    pub written: u64,
+    /// Nothing if the access does not exist, otherwise the value.
+    pub value: Option<u64>,
+}
+
+impl AnswerStateV1 {
+    /// `None` for exits that nobody answers.
+    fn new((exit, answer): (Exit, Answer)) -> Option<Self> {
+        let (kind, address, size, written) = match exit {
+            Exit::IoRead { port, size } => (0, u64::from(port), size, 0),
+            Exit::MmioRead { address, size } => (1, address, size, 0),
+            Exit::MsrRead { index } => (2, u64::from(index), 0, 0),
+            Exit::MsrWrite { index, value } => (3, u64::from(index), 0, value),
+            Exit::Cr8Read => (4, 0, 0, 0),
+            _ => return None,
+        };
+        let value = match answer {
+            Answer::Value(value) => Some(value),
+            Answer::GeneralProtection => None,
+        };
+        Some(Self { kind, address, size, written, value })
+    }
+
+    fn into_answer(self) -> Result<(Exit, Answer), RestoreError> {
+        let Self { kind, address, size, written, value } = self;
+        let invalid = |reason: String| RestoreError::invalid::<CpuStateV1>("answers", reason);
+        let index = u32::try_from(address);
+        let exit = match (kind, index) {
+            (0, Ok(port)) => Exit::IoRead {
+                port: u16::try_from(port).map_err(|_| invalid(format!("{port:#x} is not a port")))?,
+                size,
+            },
+            (1, _) => Exit::MmioRead { address, size },
+            (2, Ok(index)) => Exit::MsrRead { index },
+            (3, Ok(index)) => Exit::MsrWrite { index, value: written },
+            (4, _) => Exit::Cr8Read,
+            _ => return Err(invalid(format!("no exit of kind {kind} can be at {address:#x}"))),
+        };
+        Ok((exit, value.map_or(Answer::GeneralProtection, Answer::Value)))
+    }
+}
+
 /// A processor between two instructions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuStateV1 {
@@ -154,6 +206,8 @@ pub struct CpuStateV1 {
     pub debug_pending: u64,
     /// State of the random generator.
     pub random: u64,
+    /// Answers that the instruction in progress has had so far.
+    pub answers: Vec<AnswerStateV1>,
     /// APIC id.
     pub apic_id: u32,
     /// Processors of the machine.
@@ -287,6 +341,7 @@ impl Save for Cpu {
             stop_block: _, // within one instruction
             link: _,       // within one block
             attention: _,  // follows from the rest
+            controls: _,   // set by L0, whose state they follow from
             mode: _,       // follows from the rest
             cpl,
             code_base: _, // follows from the rest
@@ -311,7 +366,7 @@ impl Save for Cpu {
             x87,
             tlb,
             pending: _, // within one instruction
-            replay: _,  // an instruction that waits for an answer starts again after restore
+            replay,
             posted: _,  // given to the machine before it saves
             shadow,
             nmi_blocked,
@@ -376,6 +431,7 @@ impl Save for Cpu {
             interrupt_line: *interrupt_line,
             debug_pending: *debug_pending,
             random: random.state,
+            answers: replay.answers.iter().copied().filter_map(AnswerStateV1::new).collect(),
             apic_id: *apic_id,
             processors: *processors,
         }
@@ -416,6 +472,7 @@ impl Restore for Cpu {
             interrupt_line,
             debug_pending,
             random,
+            answers,
             apic_id,
             processors,
         } = state;
@@ -444,6 +501,10 @@ impl Restore for Cpu {
         }
         let segments: [SegmentStateV1; 6] = exactly("segments", segments)?;
         let xmm: [(u64, u64); 16] = exactly("xmm", xmm)?;
+        if answers.len() > Replay::MOST {
+            return Err(invalid("answers", format!("no instruction needs {} answers", answers.len())));
+        }
+        let answers = answers.into_iter().map(AnswerStateV1::into_answer).collect::<Result<Vec<_>, _>>()?;
         let msrs = Msrs::from_state(msrs)?;
         let mut new_tlb = crate::tlb::Tlb::new();
         new_tlb.restore(tlb)?;
@@ -490,7 +551,7 @@ impl Restore for Cpu {
         self.debug_pending = debug_pending;
         self.random.state = random;
         self.pending = Pending::None;
-        self.replay.clear();
+        self.replay = Replay { answers, cursor: 0 };
         self.posted.clear();
         self.stop_block = false;
         self.load_rflags(rflags);
@@ -498,3 +559,6 @@ impl Restore for Cpu {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

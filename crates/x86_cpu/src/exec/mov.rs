@@ -159,6 +159,15 @@ fn nop(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     next!(cpu, mem, ops)
 }
 
+/// PAUSE: a processor that spins gives way if L0 asks for it.
+fn pause(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    if cpu.controls.pause_exits() {
+        cpu.post(crate::Exit::Pause);
+        return cpu.stop(&ops[0]);
+    }
+    next!(cpu, mem, ops)
+}
+
 fn clc(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     cpu.flags.set_carry(false);
     next!(cpu, mem, ops)
@@ -255,7 +264,8 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
                 sized_memory!(form, op.size, movbe_store)
             }
         }
-        Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Endbr64 | Mnemonic::Endbr32 => nop,
+        Mnemonic::Nop | Mnemonic::Reservednop | Mnemonic::Endbr64 | Mnemonic::Endbr32 => nop,
+        Mnemonic::Pause => pause,
         Mnemonic::Clc => clc,
         Mnemonic::Stc => stc,
         Mnemonic::Cmc => cmc,
