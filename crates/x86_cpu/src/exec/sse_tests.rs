@@ -14,20 +14,20 @@ use crate::float::F80;
 use crate::op::Flow;
 
 const CODE: u64 = 0x1000;
-const DATA: u64 = 0x2000;
+pub(super) const DATA: u64 = 0x2000;
 /// The end of RAM.
 const END: u64 = 0x3000;
 /// 64-bit mode with everything enabled.
-const ENABLED: u8 = 2 | CodeMode::OSFXSR;
+pub(super) const ENABLED: u8 = 2 | CodeMode::OSFXSR;
 
-struct Machine {
-    cpu: Cpu,
-    mem: GuestMemory,
+pub(super) struct Machine {
+    pub(super) cpu: Cpu,
+    pub(super) mem: GuestMemory,
 }
 
 impl Machine {
     /// A processor without paging, RAX pointing to the data.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut cpu = Cpu::new(0, 1);
         cpu.cr0 |= CR0_PE;
         cpu.regs[RAX] = DATA;
@@ -35,7 +35,7 @@ impl Machine {
     }
 
     /// Runs the one instruction of `bytes` in `mode`; the vector of the exception it raised, if any.
-    fn run(&mut self, mode: u8, bytes: &[u8]) -> Option<Vector> {
+    pub(super) fn run(&mut self, mode: u8, bytes: &[u8]) -> Option<Vector> {
         self.mem.write_bytes(CODE, bytes).expect("RAM");
         let mode = CodeMode(mode | CodeMode::STEP);
         self.cpu.mode = mode;
@@ -72,7 +72,8 @@ fn control_bits_decide_who_may_execute_what() {
     const NM: Option<Vector> = Some(Vector::NM);
     let everything = ENABLED | CodeMode::EM | CodeMode::TS;
     // Without OSFXSR; with EM; with TS; with both.
-    let cases: [(&str, &[u8], [Option<Vector>; 4]); 10] = [
+    type Case = (&'static str, &'static [u8], [Option<Vector>; 4]);
+    let cases: [Case; 10] = [
         ("PADDB xmm", PADDB_XMM, [UD, UD, NM, UD]),
         ("LDMXCSR", LDMXCSR, [UD, UD, NM, UD]),
         ("MOVQ2DQ", MOVQ2DQ, [UD, UD, NM, UD]),
