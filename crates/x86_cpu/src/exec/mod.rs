@@ -24,6 +24,8 @@ pub(crate) mod sse_move;
 pub(crate) mod sse_packed;
 pub(crate) mod sse_shuffle;
 #[cfg(test)]
+mod float_tests;
+#[cfg(test)]
 mod sse_tests;
 pub(crate) mod sse_text;
 pub(crate) mod stack;
