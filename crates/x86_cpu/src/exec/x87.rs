@@ -53,12 +53,18 @@ fn read_ten(cpu: &mut Cpu, mem: &GuestMemory, op: &Op) -> Result<[u8; 10], Fault
     Ok(F80 { mantissa, sign_exp }.to_bytes())
 }
 
-/// Writes an operand of ten bytes, or faults before the first.
-fn write_ten(cpu: &mut Cpu, mem: &GuestMemory, op: &Op, bytes: [u8; 10]) -> Result<(), Fault> {
+/// Checks that an operand of ten bytes can be written; returns where its two parts are.
+fn probe_ten(cpu: &mut Cpu, mem: &GuestMemory, op: &Op) -> Result<(u64, u64), Fault> {
     let linear = Segmented::linear(cpu, op, 10, true)?;
     let behind = cpu.wrap_linear(linear.wrapping_add(8));
     cpu.probe_write(mem, linear, 8, op.seg)?;
     cpu.probe_write(mem, behind, 2, op.seg)?;
+    Ok((linear, behind))
+}
+
+/// Writes an operand of ten bytes, or faults before the first.
+fn write_ten(cpu: &mut Cpu, mem: &GuestMemory, op: &Op, bytes: [u8; 10]) -> Result<(), Fault> {
+    let (linear, behind) = probe_ten(cpu, mem, op)?;
     let F80 { mantissa, sign_exp } = F80::from_bytes(bytes);
     cpu.write(mem, linear, mantissa, op.seg)?;
     cpu.write(mem, behind, sign_exp, op.seg)
@@ -111,9 +117,11 @@ fn store<T: Word>(
     let op = &ops[0];
     attempt!(cpu, ops, check_pending(cpu));
     let store: Store<T> = cpu.x87.store(conversion, indefinite);
-    if let Some(value) = store.value {
-        let linear = attempt!(cpu, ops, Segmented::linear(cpu, op, T::SIZE, true));
-        attempt!(cpu, ops, cpu.write(mem, linear, value, op.seg));
+    let linear = attempt!(cpu, ops, Segmented::linear(cpu, op, T::SIZE, true));
+    match store.value {
+        Some(value) => attempt!(cpu, ops, cpu.write(mem, linear, value, op.seg)),
+        // An unmasked exception stores nothing, but faults of the access come before it (SDM 3A table 6-2).
+        None => attempt!(cpu, ops, cpu.probe_write(mem, linear, T::SIZE, op.seg)),
     }
     cpu.x87.commit(&store, pop);
     record_with_operand(cpu, op);
@@ -130,8 +138,11 @@ fn store_ten(
 ) -> Flow {
     attempt!(cpu, ops, check_pending(cpu));
     let store = cpu.x87.store(conversion, indefinite);
-    if let Some(bytes) = store.value {
-        attempt!(cpu, ops, write_ten(cpu, mem, &ops[0], bytes));
+    match store.value {
+        Some(bytes) => attempt!(cpu, ops, write_ten(cpu, mem, &ops[0], bytes)),
+        None => {
+            attempt!(cpu, ops, probe_ten(cpu, mem, &ops[0]));
+        }
     }
     cpu.x87.commit(&store, true);
     record_with_operand(cpu, &ops[0]);
@@ -188,9 +199,15 @@ fn loads_and_stores(code: Code) -> Option<Handler> {
         Code::Fist_m32int => to_memory!(|a, e| float::x87_store_i32(a, e).cast_unsigned(), 1 << 31, false),
         Code::Fistp_m32int => to_memory!(|a, e| float::x87_store_i32(a, e).cast_unsigned(), 1 << 31, true),
         Code::Fistp_m64int => to_memory!(|a, e| float::x87_store_i64(a, e).cast_unsigned(), 1 << 63, true),
-        Code::Fisttp_m16int => to_memory!(|a, e| float::x87_truncate_i16(a, e).cast_unsigned(), 1 << 15, true),
-        Code::Fisttp_m32int => to_memory!(|a, e| float::x87_truncate_i32(a, e).cast_unsigned(), 1 << 31, true),
-        Code::Fisttp_m64int => to_memory!(|a, e| float::x87_truncate_i64(a, e).cast_unsigned(), 1 << 63, true),
+        Code::Fisttp_m16int => {
+            to_memory!(|a, e| float::x87_truncate_i16(a, e).cast_unsigned(), 1 << 15, true)
+        }
+        Code::Fisttp_m32int => {
+            to_memory!(|a, e| float::x87_truncate_i32(a, e).cast_unsigned(), 1 << 31, true)
+        }
+        Code::Fisttp_m64int => {
+            to_memory!(|a, e| float::x87_truncate_i64(a, e).cast_unsigned(), 1 << 63, true)
+        }
         Code::Fld_sti => on_stack!(|cpu, op| cpu.x87.load_register(op.dst & 7)),
         Code::Fst_sti => on_stack!(|cpu, op| cpu.x87.store_register(op.dst & 7, false)),
         Code::Fstp_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 | Code::Fstpnce_sti => {

@@ -77,20 +77,39 @@ fn write_image(cpu: &mut Cpu, mem: &GuestMemory, op: &Op, image: &[u8]) -> Resul
     for index in 0..image.len() / 2 {
         cpu.probe_write(mem, at(cpu, index), 2, op.seg)?;
     }
+    check_double_words(cpu, linear, image.len())?;
     for (index, &pair) in image.as_chunks().0.iter().enumerate() {
         cpu.write(mem, at(cpu, index), u16::from_le_bytes(pair), op.seg)?;
     }
     Ok(())
 }
 
-fn read_image<const N: usize>(cpu: &mut Cpu, mem: &GuestMemory, op: &Op, size: usize) -> Result<[u8; N], Fault> {
+fn read_image<const N: usize>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    op: &Op,
+    size: usize,
+) -> Result<[u8; N], Fault> {
     let linear = Segmented::linear(cpu, op, size as u64, false)?;
     let mut image = [0; N];
     for (index, pair) in image[..size].as_chunks_mut().0.iter_mut().enumerate() {
         let at = cpu.wrap_linear(linear.wrapping_add(2 * index as u64));
         *pair = cpu.read::<u16>(mem, at, op.seg)?.to_le_bytes();
     }
+    check_double_words(cpu, linear, size)?;
     Ok(image)
+}
+
+/// Raises #AC for an image of 32-bit format that is only aligned to words (SDM 3A table 6-7): its parts are accessed as words.
+fn check_double_words(cpu: &mut Cpu, linear: u64, size: usize) -> Result<(), Fault> {
+    let wide = [
+        EnvironmentFormat { wide: true, real: false }.size(),
+        EnvironmentFormat { wide: true, real: false }.save_size(),
+    ];
+    if wide.contains(&size) && linear & 3 != 0 && cpu.alignment_checks() {
+        return Err(cpu.raise_code(Vector::AC, 0));
+    }
+    Ok(())
 }
 
 fn fnstenv<const WIDE: bool>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {

@@ -6,9 +6,10 @@
 //! pointers, the SSE one by its XMM registers), and XSAVEOPT and XSAVES know the INIT optimisation but not the modified one.
 
 use guest_memory::GuestMemory;
-use x86_defs::Vector;
 use x86_defs::control::{CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE, XCR0_SSE, XCR0_X87};
 use x86_defs::gpr::{RAX, RDX};
+use x86_defs::segment::index::SS;
+use x86_defs::{Vector, is_canonical};
 
 use crate::Cpu;
 use crate::float::FXSAVE_SIZE;
@@ -65,7 +66,9 @@ impl Cpu {
     ) -> Result<u64, Fault> {
         let linear = Segmented::linear(self, op, bytes, write)?;
         if linear & (alignment - 1) != 0 {
-            return Err(self.gp0());
+            // A stack fault comes before a general protection fault (SDM 3A table 6-2).
+            let stack = usize::from(op.seg) == SS && self.mode.is_64() && !is_canonical(linear);
+            return Err(if stack { self.raise_code(Vector::SS, 0) } else { self.gp0() });
         }
         if write {
             // The area spans at most two pages, and a piece of 16 bytes is on one.
