@@ -56,6 +56,7 @@ pub(super) fn exit(exit: &RunExit) -> String {
     match *exit {
         RunExit::Budget => "its slice ended".to_owned(),
         RunExit::Idle => "idle".to_owned(),
+        RunExit::Pause => "gave way while spinning".to_owned(),
         RunExit::IoRead { port, size } => format!("read {size} from port {port:#x}"),
         RunExit::IoWrite { port, size, value } => format!("write {size} to port {port:#x}: {value:#x}"),
         RunExit::MmioRead { address, size } => format!("read {size} from {address:#x}"),
