@@ -1,7 +1,7 @@
 //! Registers as L0 and tools get and set them, in the shape of KVM's calls.
 
 use x86_defs::control::{
-    CR0_DEFINED, CR0_NW, CR0_CD, CR0_PE, CR0_PG, CR4_PAE, DR6_FIXED_1, DR7_FIXED_1, EFER_LMA, EFER_LME, EFER_NXE,
+    CR0_DEFINED, CR0_NW, CR0_CD, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE,
     EFER_SCE,
 };
 use x86_defs::segment::index::{CS, SS};
@@ -151,8 +151,8 @@ impl Cpu {
     pub fn set_debug_registers(&mut self, registers: &DebugRegisters) {
         let DebugRegisters { addresses, dr6, dr7 } = *registers;
         self.dr = addresses;
-        self.dr6 = (dr6 & 0xe00f) | DR6_FIXED_1;
-        self.dr7 = (dr7 & 0xffff_2bff) | DR7_FIXED_1;
+        self.dr6 = crate::system::dr6_written(dr6);
+        self.dr7 = crate::system::dr7_written(dr7);
         self.mode_changed();
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use guest_memory::GuestMemory;
-use x86_defs::rflags::{IF, TF};
+use x86_defs::rflags::{IF, RF, TF};
 use x86_defs::segment::index::CS;
 
 use crate::block::{BlockCache, NONE, key};
@@ -30,6 +30,10 @@ impl Cpu {
             if let Some(exit) = self.run_blocks(mem, blocks) {
                 return exit;
             }
+            // The delivery of an event may have pushed onto code.
+            if self.stop_block {
+                self.finish_stop(mem, blocks);
+            }
         }
     }
 
@@ -42,6 +46,9 @@ impl Cpu {
             if self.attention.0 != 0 {
                 if let Some(exit) = self.attend(mem) {
                     return Some(exit);
+                }
+                if self.stop_block {
+                    self.finish_stop(mem, blocks);
                 }
                 // Events were delivered or not; what is left is looked at instruction by instruction.
                 mode = self.mode;
@@ -242,6 +249,9 @@ impl Cpu {
             }
             Pending::Again => {
                 self.retired += 1;
+                // An event that comes between iterations pushes RF (SDM 3B 18.3.1.1); it ends with the instruction.
+                self.system_flags |= RF;
+                self.refresh_attention();
                 None
             }
             Pending::None => None,

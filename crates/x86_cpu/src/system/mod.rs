@@ -28,6 +28,7 @@ mod xsave;
 
 use guest_memory::GuestMemory;
 
+pub(crate) use debug::{dr6_written, dr7_written};
 pub(crate) use lower::lower;
 
 use crate::Cpu;

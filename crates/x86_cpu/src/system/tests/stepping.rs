@@ -161,3 +161,38 @@ fn a_faulting_instruction_drops_its_step_and_pushes_rf() {
     guest.execute(NOP);
     assert_eq!(guest.vector(), Some(6), "still in the handler: {:#x}", guest.cpu.rip);
 }
+
+#[test]
+fn an_interrupt_between_iterations_of_rep_resumes_with_rf() {
+    let mut guest = Guest::long(0);
+    guest.cpu.regs[x86_defs::gpr::RCX] = 0x3000;
+    guest.cpu.regs[x86_defs::gpr::RDI] = 0x8_0000;
+    guest.cpu.load_rflags(IF);
+    guest.code(&[0xf3, 0xaa, 0x90]); // REP STOSB
+    assert_eq!(guest.step(), Exit::Budget);
+    assert_eq!(guest.cpu.rip, CODE);
+    guest.cpu.interrupt(&guest.mem, 0x55).expect("delivered");
+    assert_eq!(guest.stacked::<u64>(2), IF | RF | 2);
+    guest.execute(&[0x48, 0xcf]); // IRETQ
+    while guest.cpu.rip == CODE {
+        guest.step();
+    }
+    assert_eq!((guest.cpu.rip, guest.cpu.rflags()), (CODE + 2, IF | 2));
+}
+
+#[test]
+fn a_frame_pushed_onto_the_handler_is_what_runs() {
+    let mut guest = Guest::long(0);
+    // Decode the handler: NOPs, where the lowest value of a frame will lie.
+    let handler = HANDLERS + 16 * 0x80 + 8;
+    guest.put::<u64>(handler, 0x9090_9090_9090_9090);
+    guest.put(IDT + 16 * 6, gate(LONG0, handler as u32, 0x8e));
+    guest.cpu.rip = handler;
+    guest.step();
+    assert_eq!(guest.cpu.rip, handler + 1);
+    // The low byte of the return address is a HLT.
+    guest.cpu.rip = 0x2_10f4;
+    guest.cpu.regs[RSP] = handler + 40;
+    guest.code(&[0x0f, 0x0b]);
+    assert_eq!(guest.cpu.run(&guest.mem, &mut guest.blocks, 2), Exit::Halt);
+}
