@@ -48,7 +48,9 @@ pub fn table() -> String {
             .collect();
         mnemonics.dedup();
         let (name, reason) = (difference.name(), difference.reason());
-        let _ = writeln!(text, "| {name} | {reason} | {} |", mnemonics.join(", "));
+        let all = compared.len() == mnemonics.len();
+        let which = if all { "all".to_owned() } else { mnemonics.join(", ") };
+        let _ = writeln!(text, "| {name} | {reason} | {which} |");
     }
     let _ = writeln!(text, "\n### Implemented, not compared\n\n| reason | iced-x86 codes |\n|---|---|");
     for exclusion in Exclusion::ALL.into_iter().filter(|exclusion| exclusion.is_implemented()) {

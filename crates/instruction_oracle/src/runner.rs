@@ -8,6 +8,7 @@ use iced_x86::Code;
 
 use crate::case::{Case, End, Engine, Outcome};
 use crate::compare::{Mismatch, compare};
+use crate::differences::{self, Difference};
 use crate::generate::{Failure, Generator};
 use crate::random::Random;
 use crate::scope;
@@ -104,6 +105,8 @@ pub struct Report {
     pub failures: BTreeMap<Code, Failure>,
     /// Instructions left out because the host's processor lacks a feature.
     pub host_lacks: BTreeMap<Code, &'static str>,
+    /// Cases left out because the host's vendor has the instruction otherwise.
+    pub left_out: BTreeMap<Difference, u64>,
 }
 
 impl Report {
@@ -136,6 +139,9 @@ impl fmt::Display for Report {
         }
         for (code, feature) in &self.host_lacks {
             writeln!(f, "{code:?}: excluded, the host lacks {feature}")?;
+        }
+        for (difference, count) in &self.left_out {
+            writeln!(f, "{count} cases left out on this host: {}", difference.name())?;
         }
         let retired: u64 = self.tallies.values().map(|tally| tally.retired).sum();
         let differing = self.tallies.values().filter(|tally| tally.disagreements > 0).count();
@@ -172,6 +178,10 @@ pub fn run(
                     continue;
                 }
             };
+            if let Some(difference) = differences::leaves_out(&case) {
+                *report.left_out.entry(difference).or_default() += 1;
+                continue;
+            }
             let expected = host.run(&case);
             let actual = interpreter.run(&case);
             let tally = report.tallies.entry(case.code()).or_default();

@@ -25,11 +25,13 @@ pub enum Exclusion {
     HostXcr0,
     /// A hypervisor below the host's kernel would see it.
     HostHypervisor,
+    /// Processors have it, the manual does not.
+    Undocumented,
 }
 
 impl Exclusion {
     /// All of them, in the order the table of coverage has.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OtherModes,
         Self::NotInModel,
         Self::NotIntel,
@@ -39,6 +41,7 @@ impl Exclusion {
         Self::HostKernel,
         Self::HostXcr0,
         Self::HostHypervisor,
+        Self::Undocumented,
     ];
 }
 
@@ -61,6 +64,7 @@ impl fmt::Display for Exclusion {
             Self::HostKernel => "depends on what the host's kernel allows or emulates",
             Self::HostXcr0 => "its memory operand depends on the host's XCR0",
             Self::HostHypervisor => "a hypervisor below the host's kernel would see it",
+            Self::Undocumented => "the manual does not have it: the interpreter takes it for its neighbour",
         })
     }
 }
@@ -169,7 +173,9 @@ fn by_mnemonic(info: &OpCodeInfo) -> Option<Exclusion> {
         Xgetbv | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64 | Xrstor | Xrstor64 => {
             Some(Exclusion::HostXcr0)
         }
-        Vmcall | Vmfunc => Some(Exclusion::HostHypervisor),
+        // KVM on AMD injects the #DB of INT1 with the wrong RIP.
+        Vmcall | Vmfunc | Int1 => Some(Exclusion::HostHypervisor),
+        Fstpnce => Some(Exclusion::Undocumented),
         _ => None,
     }
 }

@@ -11,8 +11,8 @@ pub struct Undefined {
     pub rflags: u64,
     /// Bits of the x87 status word.
     pub fsw: u16,
-    /// General-purpose registers, a bit each.
-    pub gpr: u16,
+    /// A general-purpose register and bits of it.
+    pub gpr: Option<(usize, u64)>,
     /// Whether operand memory is.
     pub memory: bool,
 }
@@ -27,7 +27,7 @@ const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
 /// What is undefined after this case, if the instruction retires.
 pub fn undefined(case: &Case) -> Undefined {
-    use Mnemonic::{Bsf, Bsr, Bswap, Rcl, Rcr, Rol, Ror, Sal, Sar, Shl, Shld, Shr, Shrd};
+    use Mnemonic::{Bsf, Bsr, Bswap, Lar, Rcl, Rcr, Rol, Ror, Sal, Sar, Shl, Shld, Shr, Shrd};
     let instruction = &case.instruction;
     let bits = instruction.rflags_undefined();
     let mut undefined =
@@ -48,6 +48,9 @@ pub fn undefined(case: &Case) -> Undefined {
         Bsf | Bsr if source_is_zero(case) => destination(instruction, &mut undefined),
         // SDM 2A, BSWAP: "When the BSWAP instruction references a 16-bit register, the result is undefined."
         Bswap if operand_bits(instruction) == 16 => destination(instruction, &mut undefined),
+        // SDM 2A, LAR: the access rights are "masked by 00FxFF00H, where x indicates that the four bits corresponding to the upper
+        // four bits of the limit are undefined".
+        Lar => undefined.gpr = Some((instruction.op0_register().full_register().number(), 0xf_0000)),
         _ => {}
     }
     undefined
@@ -115,7 +118,7 @@ fn shift(case: &Case, count: u64, is_shift: bool) -> u64 {
 
 fn destination(instruction: &Instruction, undefined: &mut Undefined) {
     if instruction.op0_kind() == OpKind::Register {
-        undefined.gpr |= 1 << instruction.op0_register().full_register().number();
+        undefined.gpr = Some((instruction.op0_register().full_register().number(), u64::MAX));
     } else {
         undefined.memory = true;
     }

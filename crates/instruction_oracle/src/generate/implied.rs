@@ -18,6 +18,9 @@ const RBP: usize = 5;
 const RSI: usize = 6;
 const RDI: usize = 7;
 
+/// A bit of MXCSR that Intel reserves and AMD has (misaligned operands): both are never right.
+const MXCSR_MM: u32 = 1 << 17;
+
 /// Selectors a segment register may be tried with: null, the user's own, kernel code and data, a system segment of the local
 /// table, one beyond the table.
 const SELECTORS: [u16; 9] =
@@ -72,7 +75,8 @@ pub(super) fn content(random: &mut Random, code: Code, pool: &Pool) -> Vec<u8> {
         }
         MemorySize::QwordOffset => place::indirect_target(random).to_le_bytes().to_vec(),
         _ if code == Code::Ldmxcsr_m32 => {
-            let value = if random.percent(90) { registers::mxcsr(random) } else { random.bits() as u32 };
+            let value =
+                if random.percent(90) { registers::mxcsr(random) } else { random.bits() as u32 & !MXCSR_MM };
             value.to_le_bytes().to_vec()
         }
         _ if code == Code::Fldcw_m2byte => {
@@ -133,7 +137,7 @@ fn fxsave_image(random: &mut Random, pool: &Pool) -> Vec<u8> {
     let mut image = state.fpu.to_image();
     if random.percent(10) {
         let bit = random.below(32) as u32;
-        let mxcsr = state.fpu.mxcsr ^ 1 << bit; // a reserved one gives #GP
+        let mxcsr = (state.fpu.mxcsr ^ 1 << bit) & !MXCSR_MM; // a reserved one gives #GP
         image[24..28].copy_from_slice(&mxcsr.to_le_bytes());
     }
     image.to_vec()

@@ -7,7 +7,7 @@ mod registers;
 
 use std::fmt;
 
-use iced_x86::{Code, Encoder, Instruction, OpKind, Register};
+use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpKind, Register};
 
 use crate::case::{Case, ENTRY, Encoding, Patch};
 use crate::random::Random;
@@ -84,7 +84,9 @@ impl Generator {
             extended[0] = random.pick(&[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
             let with_prefix = Case::decode(&extended);
             let locked = extended[0] == 0xf0 && with_prefix.code() == Code::INVALID && extended.len() < 15;
-            if acceptable(&decoded, &with_prefix) || locked {
+            // A shorter immediate would leave bytes behind the instruction.
+            let whole = with_prefix.len() == extended.len();
+            if whole && acceptable(&extended, &decoded, &with_prefix) || locked {
                 bytes = std::mem::take(&mut extended);
                 decoded = with_prefix;
             }
@@ -161,7 +163,7 @@ fn prefixes(random: &mut Random, instruction: &mut Instruction, memory: MemoryOp
 }
 
 /// Whether bytes with one more prefix are still an instruction that may run natively on the state made for the original.
-fn acceptable(original: &Instruction, with_prefix: &Instruction) -> bool {
+fn acceptable(bytes: &[u8], original: &Instruction, with_prefix: &Instruction) -> bool {
     let code = with_prefix.code();
     // A REP prefix on a string instruction made without one would count through all of RCX; a segment override can reach the
     // harness's own memory.
@@ -171,6 +173,8 @@ fn acceptable(original: &Instruction, with_prefix: &Instruction) -> bool {
         && (original.has_repne_prefix()
             || !with_prefix.has_repne_prefix()
             || !original.is_string_instruction())
+        // Reserved (SDM 2A 2.1.1), and not without effect on every processor.
+        && !(matches!(code.mnemonic(), Mnemonic::Loope | Mnemonic::Loopne) && matches!(bytes[0], 0xf2 | 0xf3))
         && !(matches!(with_prefix.segment_prefix(), Register::FS | Register::GS)
             && original.segment_prefix() == Register::None)
 }

@@ -15,8 +15,11 @@ use machine::physical;
 /// INT3, which fills the code page as it does natively.
 const INT3: u8 = 0xcc;
 const NOP: u8 = 0x90;
-/// A jump to the next instruction: it ends the block the case is in the middle of.
-const JUMP_ON: [u8; 2] = [0xeb, 0x00];
+/// A conditional branch, which may be made one operation with the instruction before it, to the next instruction: a jump to itself.
+/// The condition is in the low bits of the first byte.
+const BRANCH_ON: [u8; 4] = [0x70, 0x00, 0xeb, 0xfe];
+/// Offset in it of where the processor stands still.
+const STANDSTILL: u64 = 2;
 /// Calls of `run` a case may take: long REP instructions stop at a bounded count.
 const MOST_RUNS: u32 = 10_000;
 
@@ -134,7 +137,7 @@ impl Interpreter {
             _ => End::Unsupported("an exit to L0"),
         };
         let end = match end {
-            // The INT3 at the target of a branch, or behind a REP instruction that did not need its budget.
+            // The INT3 at the target of a branch.
             End::Exception { vector: 3, .. } if state.rip != ENTRY + 1 => {
                 state.rip = state.rip.wrapping_sub(1);
                 End::Retired
@@ -145,9 +148,9 @@ impl Interpreter {
             }
             _ => end,
         };
-        let behind = ENTRY + case.encoding.bytes().len() as u64 + JUMP_ON.len() as u64;
-        if in_block && end == End::Retired && state.rip == behind {
-            state.rip -= JUMP_ON.len() as u64;
+        let behind = ENTRY + case.encoding.bytes().len() as u64;
+        if in_block && end == End::Retired && state.rip == behind + STANDSTILL {
+            state.rip = behind;
         }
         (end, state)
     }
@@ -181,14 +184,16 @@ impl Engine for Interpreter {
         for line in changed_lines(&self.base, &self.image) {
             machine::write(&self.memory, physical::MEMORY + line.offset as u64, &line.bytes);
         }
-        // Half of the cases run alone, half in the middle of a block: between a NOP and a jump.
+        // Half of the cases run alone, half in the middle of a block: between a NOP and a branch.
         let in_block = case.state.gpr[0].count_ones() % 2 == 0;
-        let (rip, budget) = if in_block { (ENTRY - 1, 3) } else { (ENTRY, 1) };
+        let (rip, budget) = if in_block { (ENTRY - 1, 4) } else { (ENTRY, 1) };
         let mut code = [INT3; 24];
         let bytes = case.encoding.bytes();
         if in_block {
             code[0] = NOP;
-            code[1 + bytes.len()..][..JUMP_ON.len()].copy_from_slice(&JUMP_ON);
+            let behind = &mut code[1 + bytes.len()..][..BRANCH_ON.len()];
+            behind.copy_from_slice(&BRANCH_ON);
+            behind[0] |= (case.state.gpr[1] & 0xf) as u8;
         }
         code[1..=bytes.len()].copy_from_slice(bytes);
         let at = physical::CODE + (ENTRY - 1 - CODE);
@@ -233,7 +238,11 @@ fn special_registers() -> SpecialRegisters {
             | control::CR0_PG,
         cr2: 0,
         cr3: machine::CR3,
-        cr4: control::CR4_PAE | control::CR4_OSFXSR | control::CR4_OSXMMEXCPT | control::CR4_FSGSBASE,
+        cr4: control::CR4_PAE
+            | control::CR4_OSFXSR
+            | control::CR4_OSXMMEXCPT
+            | control::CR4_FSGSBASE
+            | control::CR4_OSXSAVE,
         efer: control::EFER_SCE | control::EFER_LME | control::EFER_LMA | control::EFER_NXE,
     }
 }
