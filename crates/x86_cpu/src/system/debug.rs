@@ -68,6 +68,32 @@ impl Cpu {
         self.deliver_exception(mem, Exception { vector: Vector::DB, error_code: 0, payload })
     }
 
+    /// Records the I/O breakpoints that an access of `bytes` ports from `port` on hits; they trap when the instruction is done
+    /// (SDM 3B 18.2.4: R/W is 2, with CR4.DE).
+    pub(super) fn note_port_access(&mut self, port: u16, bytes: u64) {
+        if self.dr7 & 0xff == 0 || self.cr4 & CR4_DE == 0 {
+            return;
+        }
+        let port = u64::from(port);
+        for index in 0..4 {
+            let control = self.dr7 >> (16 + 4 * index);
+            let len = match control >> 2 & 3 {
+                0 => 1,
+                1 => 2,
+                2 => 8,
+                _ => 4,
+            };
+            let start = self.dr[index] & !(len - 1);
+            let enabled = self.dr7 >> (2 * index) & 3 != 0;
+            // Two ranges meet if one starts in the other.
+            let meets = start.wrapping_sub(port) < bytes || port.wrapping_sub(start) < len;
+            if enabled && control & 3 == 2 && meets {
+                self.debug_pending |= 1 << index;
+            }
+        }
+        self.refresh_attention();
+    }
+
     /// The checks of MOV to and from a debug register; `number` with DR4 and DR5 resolved.
     fn check_debug_access(&mut self, number: u8) -> Result<u8, Fault> {
         let number = match number & 15 {

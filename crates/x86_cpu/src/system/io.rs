@@ -74,6 +74,7 @@ pub(super) fn input(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
         } else {
             cpu.write_gpr(RAX as u8, op.size, value);
         }
+        cpu.note_port_access(port, 1 << op.size);
         Ok(Then::Stop)
     })
 }
@@ -85,6 +86,7 @@ pub(super) fn output(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
         cpu.check_port(mem, port, 1 << op.size)?;
         let value = cpu.regs[RAX] as u32 & mask_of(op.size);
         cpu.post(Exit::IoWrite { port, size: 1 << op.size, value });
+        cpu.note_port_access(port, 1 << op.size);
         Ok(Then::Stop)
     })
 }
@@ -105,6 +107,7 @@ pub(super) fn input_string(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow
                 _ => cpu.write(mem, linear, value as u32, ES as u8)?,
             }
             cpu.step_index(op, RDI, bytes);
+            cpu.note_port_access(port, bytes);
             Ok(())
         })
     })
@@ -125,6 +128,7 @@ pub(super) fn output_string(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flo
             };
             cpu.post(Exit::IoWrite { port, size: 1 << op.size, value });
             cpu.step_index(op, RSI, bytes);
+            cpu.note_port_access(port, bytes);
             Ok(())
         })
     })

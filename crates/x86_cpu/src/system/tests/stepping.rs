@@ -196,3 +196,26 @@ fn a_frame_pushed_onto_the_handler_is_what_runs() {
     guest.code(&[0x0f, 0x0b]);
     assert_eq!(guest.cpu.run(&guest.mem, &mut guest.blocks, 2), Exit::Halt);
 }
+
+#[test]
+fn an_io_breakpoint_traps_behind_the_access_with_cr4_de() {
+    for (de, port, traps) in
+        [(true, 0x3f8_u64, true), (true, 0x3fa, true), (true, 0x3fc, false), (false, 0x3f8, false)]
+    {
+        let mut guest = Guest::protected(0);
+        if de {
+            guest.cpu.cr4 |= CR4_DE;
+        }
+        guest.cpu.dr[1] = 0x3f8;
+        guest.cpu.dr7 |= 1 << 2 | 0b1110 << 20; // four ports, I/O
+        guest.cpu.mode_changed();
+        guest.cpu.regs[x86_defs::gpr::RDX] = port;
+        guest.code(&[0xee, 0x90]);
+        assert!(matches!(guest.step(), Exit::IoWrite { .. }));
+        let expected = traps.then_some(CODE + 1);
+        assert_eq!(run_to_debug(&mut guest, 1), expected, "DE {de}, port {port:#x}");
+        if traps {
+            assert_eq!(guest.cpu.dr6, DR6_FIXED_1 | 2);
+        }
+    }
+}
