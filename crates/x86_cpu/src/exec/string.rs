@@ -15,7 +15,7 @@ use super::arith::{Binary, Cmp};
 use super::operand::{Int, sized};
 use crate::Cpu;
 use crate::event::Pending;
-use crate::op::{Fault, Flow, Handler, Op, PREFIX_REP, PREFIX_REPNE, attempt, next, next_after_write};
+use crate::op::{Fault, Flow, Handler, Op, PREFIX_REP, PREFIX_REPNE, attempt, next_after_write};
 use crate::tlb::{FAST_MASK, PAGE_MASK};
 
 /// Most elements one execution moves.
@@ -124,7 +124,8 @@ impl Element for Movs {
         let (from, to) = (base.wrapping_add(cpu.regs[RSI]), cpu.regs[RDI]);
         let count = most.min(elements_in_page(from, T::SIZE)).min(elements_in_page(to, T::SIZE));
         let bytes = count * T::SIZE;
-        let (Some(source), Some(destination)) = (cpu.bulk_offset(from, false), cpu.bulk_offset(to, true)) else {
+        let (Some(source), Some(destination)) = (cpu.bulk_offset(from, false), cpu.bulk_offset(to, true))
+        else {
             return 0;
         };
         // Overlapping upwards, a later element reads what an earlier one wrote.
@@ -220,7 +221,9 @@ fn repeated<E: Element, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) ->
         if left == 0 {
             return next_after_write!(cpu, mem, ops);
         }
-        if done >= most || cpu.stop_block {
+        // A device must see each write before the next. That code was overwritten waits until the end: what was decoded is no
+        // state, and whether it was must not show in when the instruction ends.
+        if done >= most || !cpu.posted.is_empty() {
             cpu.pending = Pending::Again;
             return cpu.abort(op);
         }

@@ -226,6 +226,33 @@ fn a_repeated_instruction_is_bounded_and_consistent() {
 }
 
 #[test]
+fn where_code_was_decoded_never_shows() {
+    // A page that code ran from is filled: with and without the decoded code, the instruction is one and ends at the same time.
+    let program = |a: &mut CodeAssembler| {
+        a.call(DATA + 0x240)?;
+        a.mov(rdi, DATA)?;
+        a.mov(ecx, 512)?;
+        a.xor(eax, eax)?;
+        a.rep().stosq()?;
+        a.hlt()
+    };
+    let mut results = [false, true].map(|forget| {
+        let mut bench = Bench::assemble(program);
+        bench.mem.write::<u8>(DATA + 0x240, 0xc3).expect("in RAM");
+        assert_eq!(bench.run(5), Exit::Budget);
+        if forget {
+            bench.blocks = BlockCache::new();
+            bench.mem.forget_code();
+        }
+        assert_eq!(bench.run(1), Exit::Budget);
+        assert_eq!(bench.cpu.regs[x86_defs::gpr::RCX], 0, "all of it is one instruction");
+        assert_eq!(bench.run(100), Exit::Halt);
+        Some(bench.cpu.save())
+    });
+    assert_eq!(results[0].take(), results[1].take());
+}
+
+#[test]
 fn overlapping_moves_replicate() {
     let mut bench = Bench::assemble(|a| {
         a.mov(rsi, DATA)?;
