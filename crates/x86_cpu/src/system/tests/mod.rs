@@ -4,6 +4,7 @@
 
 mod control;
 mod delivery;
+mod garbage;
 mod input_output;
 mod interrupts;
 mod privilege;
