@@ -172,6 +172,44 @@ impl Patch {
     }
 }
 
+/// An instruction that gives the status flags their values: an interpreter that computes flags late has not computed them when
+/// the case starts. The case's state has the flags already; an engine may put the instruction before it or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prelude {
+    /// CMP AL, imm8.
+    Compare(u8),
+    /// TEST AL, imm8, with AF clear.
+    Test(u8),
+}
+
+impl Prelude {
+    /// Its bytes.
+    pub fn bytes(self) -> [u8; 2] {
+        match self {
+            Self::Compare(immediate) => [0x3c, immediate],
+            Self::Test(immediate) => [0xa8, immediate],
+        }
+    }
+
+    /// The status flags it leaves in RFLAGS: CF, PF, AF, ZF, SF, OF.
+    pub fn flags(self, al: u8) -> u64 {
+        let (result, carry, adjust, overflow) = match self {
+            Self::Compare(immediate) => {
+                let (result, carry) = al.overflowing_sub(immediate);
+                let overflow = (al ^ immediate) & (al ^ result) & 0x80 != 0;
+                (result, carry, al & 0xf < immediate & 0xf, overflow)
+            }
+            Self::Test(immediate) => (al & immediate, false, false, false),
+        };
+        u64::from(carry)
+            | u64::from(result.count_ones() % 2 == 0) << 2
+            | u64::from(adjust) << 4
+            | u64::from(result == 0) << 6
+            | u64::from(result >> 7) << 7
+            | u64::from(overflow) << 11
+    }
+}
+
 /// One instruction and everything it starts from. Memory starts as the engine's base image with the patches over it.
 #[derive(Clone)]
 pub struct Case {
@@ -181,6 +219,8 @@ pub struct Case {
     pub encoding: Encoding,
     /// Registers before.
     pub state: State,
+    /// What may have given the flags their values.
+    pub prelude: Option<Prelude>,
     /// Memory before, where it is not the base image.
     pub patches: Vec<Patch>,
 }
@@ -320,5 +360,18 @@ impl fmt::Debug for ChangedLine {
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:x?}\n{:?}{:?}", self.end, self.state, self.changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prelude_leaves_the_flags_it_says() {
+        assert_eq!(Prelude::Compare(1).flags(1), 0x44); // ZF PF
+        assert_eq!(Prelude::Compare(1).flags(0), 0x95); // CF PF AF SF
+        assert_eq!(Prelude::Compare(1).flags(0x80), 0x810); // OF AF
+        assert_eq!(Prelude::Test(0x80).flags(0xff), 0x80); // SF
     }
 }

@@ -159,7 +159,8 @@ mod tests {
             fpu,
         };
         let encoding = Encoding::new(bytes).expect("short");
-        let case = Case { instruction: Case::decode(bytes), encoding, state, patches: Vec::new() };
+        let case =
+            Case { instruction: Case::decode(bytes), encoding, state, prelude: None, patches: Vec::new() };
         (case, Outcome { end: End::Retired, state, changed: Vec::new() })
     }
 

@@ -44,8 +44,8 @@ pub enum Difference {
     CallTarget,
     /// MOVSXD with a 16-bit operand.
     WordLoad,
-    /// VERW with a LOCK prefix.
-    LockedVerw,
+    /// VERW and MOV of control registers with a LOCK prefix.
+    LockPrefix,
     /// C1 after FCOMI and its kin.
     CompareC1,
     /// Condition codes of a comparison that raised an unmasked exception.
@@ -74,7 +74,7 @@ impl Difference {
         Self::ZeroMask,
         Self::CallTarget,
         Self::WordLoad,
-        Self::LockedVerw,
+        Self::LockPrefix,
         Self::CompareC1,
         Self::CompareUnmasked,
         Self::MmxTransition,
@@ -100,7 +100,7 @@ impl Difference {
             Self::ZeroMask => "zero mask",
             Self::CallTarget => "call to a non-canonical address (AMD)",
             Self::WordLoad => "MOVSXD of 16 bits (AMD)",
-            Self::LockedVerw => "VERW with LOCK (AMD)",
+            Self::LockPrefix => "LOCK prefix (AMD)",
             Self::CompareC1 => "C1 of FCOMI (AMD)",
             Self::CompareUnmasked => "unmasked x87 comparison (AMD)",
             Self::MmxTransition => "MMX transition (AMD)",
@@ -163,7 +163,9 @@ impl Difference {
             Self::WordLoad => {
                 "Two bytes are read, as SDM 2B has it; AMD reads four, and its alignment check asks for more."
             }
-            Self::LockedVerw => "#UD, as SDM 2B, VERR/VERW has it; AMD ignores the prefix.",
+            Self::LockPrefix => {
+                "#UD before VERW and MOV of control registers, as SDM 2B has it; AMD ignores it or gives it a meaning."
+            }
             Self::CompareC1 => "Cleared, as SDM 2A, FCOMI has it; AMD leaves it.",
             Self::CompareUnmasked => {
                 "Not set, as SDM 2A, FCOM has it for an unmasked invalid operation and SDM 1 8.5.2 for an unmasked denormal; AMD sets them."
@@ -184,7 +186,7 @@ impl Difference {
             Self::FxsaveReserved => matches!(mnemonic, Fxsave | Fxsave64 | Fxrstor | Fxrstor64),
             Self::ZeroMask => matches!(mnemonic, Maskmovq | Maskmovdqu),
             Self::CallTarget => code == Code::Call_rm64,
-            Self::LockedVerw => mnemonic == Verw,
+            Self::LockPrefix => mnemonic == Verw || matches!(code, Code::Mov_r64_cr | Code::Mov_cr_r64),
             Self::WordLoad => code == Code::Movsxd_r16_rm16,
             Self::Approximation => matches!(mnemonic, Rcpps | Rcpss | Rsqrtps | Rsqrtss),
             Self::Transcendental => {
@@ -284,7 +286,7 @@ impl Difference {
             | Self::FarReturn
             | Self::CallTarget
             | Self::WordLoad
-            | Self::LockedVerw
+            | Self::LockPrefix
             | Self::CompareC1
             | Self::CompareUnmasked
             | Self::MmxTransition => !*HOST_IS_INTEL,
@@ -345,15 +347,17 @@ pub fn allowed_end(case: &Case, host: End, interpreter: End) -> Option<Differenc
         (Some(PF), Some(PF)) if same_but_for_address(host, interpreter) => Difference::FaultAddress,
         (Some(AC), Some(PF)) | (Some(PF), Some(AC)) => Difference::AlignmentCheck,
         (Some(AC), Some(GP)) | (Some(GP), Some(AC)) if image => Difference::AlignmentCheck,
-        (None | Some(SS | PF | AC), Some(GP)) if Difference::ShaAlignment.applies(code) && misaligned(case) => {
+        (None | Some(SS | PF | AC), Some(GP))
+            if Difference::ShaAlignment.applies(code) && misaligned(case) =>
+        {
             Difference::ShaAlignment
         }
         (Some(PF), None) if is_behind_image(case, host) => Difference::FxsaveReserved,
         (Some(PF), None) | (None, Some(PF)) if Difference::ZeroMask.applies(code) => Difference::ZeroMask,
         (Some(SS | PF | AC), Some(GP)) if Difference::CallTarget.applies(code) => Difference::CallTarget,
-        (None, Some(MF)) if converts_from_memory(case) => Difference::MmxTransition,
-        (None, Some(UD)) if case.encoding.bytes().windows(2).any(|pair| pair == [0x0f, 0x00]) => {
-            return Difference::LockedVerw.shows_here().then_some(Difference::LockedVerw);
+        (_, Some(MF)) if converts_from_memory(case) => Difference::MmxTransition,
+        (_, Some(UD)) if is_locked_otherwise(case) => {
+            return Difference::LockPrefix.shows_here().then_some(Difference::LockPrefix);
         }
         (Some(AC), None) if Difference::WordLoad.applies(code) => Difference::WordLoad,
         (Some(GP), None) if case.state.gpr[1] & count_mask(case) == 0 => Difference::RepeatedIo,
@@ -391,6 +395,13 @@ fn is_behind_image(case: &Case, end: End) -> bool {
         }
         _ => false,
     }
+}
+
+/// Bytes that are no instruction with their LOCK prefix, and without it VERW or MOV of a control register.
+fn is_locked_otherwise(case: &Case) -> bool {
+    let opcodes = [[0x0f, 0x00], [0x0f, 0x20], [0x0f, 0x22]];
+    case.instruction.is_invalid()
+        && case.encoding.bytes().windows(2).any(|pair| opcodes.iter().any(|o| pair == o))
 }
 
 /// Page faults in the kernel's half of the address space, where the host has pages and the interpreter's machine has not.

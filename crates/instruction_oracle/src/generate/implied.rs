@@ -439,6 +439,8 @@ fn string(random: &mut Random, instruction: &Instruction, state: &mut State, pat
         0 => 0,
         1 => 1,
         2 => 40 + random.below(60),
+        // Across a page or two.
+        3 if random.percent(20) => random.below(0x1800 / size),
         _ => random.below(20),
     };
     if repeats {
@@ -466,7 +468,7 @@ fn string(random: &mut Random, instruction: &Instruction, state: &mut State, pat
         Mnemonic::Scasb | Mnemonic::Scasw | Mnemonic::Scasd | Mnemonic::Scasq
     );
     let low = |address: u64| if backwards { address.wrapping_add(size).wrapping_sub(span) } else { address };
-    if span <= 4096 && random.percent(70) {
+    if span <= 0x2000 && random.percent(70) {
         let element = values::integer(random).to_le_bytes();
         let mut bytes: Vec<u8> =
             element[..size as usize].iter().copied().cycle().take(span as usize).collect();

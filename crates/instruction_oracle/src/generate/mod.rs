@@ -9,7 +9,7 @@ use std::fmt;
 
 use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpKind, Register};
 
-use crate::case::{Case, ENTRY, Encoding, Patch};
+use crate::case::{Case, ENTRY, Encoding, Patch, Prelude, State};
 use crate::random::Random;
 use crate::scope;
 use crate::values::Pool;
@@ -92,7 +92,8 @@ impl Generator {
             }
         }
         let encoding = Encoding::new(&bytes).ok_or_else(|| Failure::Encoder("too long".to_owned()))?;
-        Ok(Case { instruction: decoded, encoding, state, patches })
+        let prelude = prelude(random, &mut state);
+        Ok(Case { instruction: decoded, encoding, state, prelude, patches })
     }
 
     fn memory_operand(
@@ -100,7 +101,7 @@ impl Generator {
         random: &mut Random,
         instruction: &mut Instruction,
         memory: MemoryOperand,
-        state: &mut crate::case::State,
+        state: &mut State,
         pool: &Pool,
         patches: &mut Vec<Patch>,
     ) {
@@ -147,6 +148,19 @@ fn format_is_alternative(kind: iced_x86::OpCodeOperandKind) -> bool {
         kind,
         K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem
     )
+}
+
+/// Gives the status flags values that a comparison has.
+fn prelude(random: &mut Random, state: &mut State) -> Option<Prelude> {
+    let al = state.gpr[0] as u8;
+    let immediate = if random.percent(30) { al } else { random.bits() as u8 };
+    let prelude = match random.below(3) {
+        0 => Prelude::Compare(immediate),
+        1 => Prelude::Test(immediate),
+        _ => return None,
+    };
+    state.rflags = state.rflags & !registers::STATUS | prelude.flags(al);
+    Some(prelude)
 }
 
 /// LOCK and REP, where the instruction has them.

@@ -11,13 +11,15 @@ const PAGE: u64 = 0x1000;
 /// The linear address of an operand of `size` bytes: mostly in writable memory, sometimes across or behind one of its ends.
 pub(super) fn operand_address(random: &mut Random, size: u64, alignment: u64) -> u64 {
     let size = size.max(1);
+    // A repeated string can be longer than what is left for it; it then starts where the choice begins.
+    let within = |random: &mut Random, room: u64| random.below(room.saturating_sub(size).max(1));
     let across = |random: &mut Random, edge: u64| {
         let before = if size > 1 { 1 + random.below(size - 1) } else { 0 };
         edge.wrapping_sub(before)
     };
     match random.below(100) {
         0..=3 => across(random, DATA + PAGE),
-        4..=6 => DATA + DATA_WRITABLE + random.below(DATA_SIZE - DATA_WRITABLE - size),
+        4..=6 => DATA + DATA_WRITABLE + within(random, DATA_SIZE - DATA_WRITABLE),
         7..=8 => across(random, DATA + DATA_WRITABLE),
         9..=10 => across(random, DATA + DATA_SIZE),
         11 => across(random, DATA),
@@ -25,7 +27,7 @@ pub(super) fn operand_address(random: &mut Random, size: u64, alignment: u64) ->
         13 => DATA - 1 - random.below(64),
         14..=16 => DATA + DATA_WRITABLE - size, // up to the last writable byte
         _ => {
-            let address = DATA + 0x400 + random.below(DATA_WRITABLE - 0x800 - size);
+            let address = DATA + 0x400 + within(random, DATA_WRITABLE - 0x800);
             if random.percent(85) { address & !(alignment - 1) } else { address }
         }
     }

@@ -9,7 +9,7 @@ use crate::values::{self, Lanes, Pool};
 use super::place;
 
 /// RFLAGS bits a case may start with: CF, PF, AF, ZF, SF, OF; DF; ID. Bits 1 and 9 are always set in user mode.
-const STATUS: u64 = 0x8d5;
+pub(super) const STATUS: u64 = 0x8d5;
 const DIRECTION: u64 = 0x400;
 const ALIGNMENT_CHECK: u64 = 1 << 18;
 const IDENTIFICATION: u64 = 1 << 21;

@@ -7,14 +7,18 @@ use x86_cpu::{BlockCache, Cpu, Exit, FpuRegisters, Registers, SpecialRegisters};
 use x86_defs::{Segment, TableRegister, control, msr};
 
 use crate::case::{
-    CODE, CODE_SIZE, Case, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE, Outcome, Patch, State, selectors,
+    CODE, CODE_SIZE, Case, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE, Outcome, Patch, Prelude, State,
+    selectors,
 };
 use crate::memory::{base_image, changed_lines};
 use machine::physical;
 
 /// INT3, which fills the code page as it does natively.
 const INT3: u8 = 0xcc;
-const NOP: u8 = 0x90;
+/// A no-operation of two bytes.
+const NOP: [u8; 2] = [0x66, 0x90];
+/// The status flags.
+const STATUS: u64 = 0x8d5;
 /// A conditional branch, which may be made one operation with the instruction before it, to the next instruction: a jump to itself.
 /// The condition is in the low bits of the first byte.
 const BRANCH_ON: [u8; 4] = [0x70, 0x00, 0xeb, 0xfe];
@@ -61,8 +65,8 @@ impl Interpreter {
         }
     }
 
-    fn load(&mut self, case: &Case, rip: u64) {
-        let State { gpr, rip: _, rflags, selectors: _, fs_base, gs_base, fpu } = case.state;
+    fn load(&mut self, case: &Case, rip: u64, rflags: u64) {
+        let State { gpr, rip: _, rflags: _, selectors: _, fs_base, gs_base, fpu } = case.state;
         if self.special_changed {
             self.cpu.set_special_registers(&self.special).expect("valid special registers");
             self.special_changed = false;
@@ -184,21 +188,27 @@ impl Engine for Interpreter {
         for line in changed_lines(&self.base, &self.image) {
             machine::write(&self.memory, physical::MEMORY + line.offset as u64, &line.bytes);
         }
-        // Half of the cases run alone, half in the middle of a block: between a NOP and a branch.
+        // Half of the cases run alone, half in the middle of a block: behind what sets the flags, before a branch.
         let in_block = case.state.gpr[0].count_ones() % 2 == 0;
-        let (rip, budget) = if in_block { (ENTRY - 1, 4) } else { (ENTRY, 1) };
         let mut code = [INT3; 24];
         let bytes = case.encoding.bytes();
+        let before = case.prelude.map_or(NOP, Prelude::bytes);
+        let (rip, budget) = if in_block { (ENTRY - before.len() as u64, 4) } else { (ENTRY, 1) };
+        let mut rflags = case.state.rflags;
         if in_block {
-            code[0] = NOP;
-            let behind = &mut code[1 + bytes.len()..][..BRANCH_ON.len()];
+            if case.prelude.is_some() {
+                // Wrong until the prelude has run.
+                rflags ^= STATUS;
+            }
+            code[..before.len()].copy_from_slice(&before);
+            let behind = &mut code[before.len() + bytes.len()..][..BRANCH_ON.len()];
             behind.copy_from_slice(&BRANCH_ON);
             behind[0] |= (case.state.gpr[1] & 0xf) as u8;
         }
-        code[1..=bytes.len()].copy_from_slice(bytes);
-        let at = physical::CODE + (ENTRY - 1 - CODE);
+        code[before.len()..][..bytes.len()].copy_from_slice(bytes);
+        let at = physical::CODE + (ENTRY - before.len() as u64 - CODE);
         machine::write(&self.memory, at, &code);
-        self.load(case, rip);
+        self.load(case, rip, rflags);
         let exit = self.execute(budget);
         let (end, state) = self.outcome(case, exit, in_block);
         machine::write(&self.memory, at, &[INT3; 24]);

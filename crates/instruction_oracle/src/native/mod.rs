@@ -256,6 +256,7 @@ mod tests {
             instruction: Case::decode(bytes),
             encoding: Encoding::new(bytes).expect("short"),
             state: state(),
+            prelude: None,
             patches: Vec::new(),
         }
     }
