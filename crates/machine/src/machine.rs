@@ -187,6 +187,21 @@ impl Machine {
     /// Runs until the guest ends, `most` instructions have retired since power-on (all processors together), or the host asks
     /// to stop. A machine that was stopped can be run again.
     pub fn run(&mut self, host: &mut dyn Host, most: Option<u64>) -> End {
+        let end = self.run_until_end(host, most);
+        self.settle();
+        end
+    }
+
+    /// Brings every chip and local APIC to the present, so that a stopped machine looks the same however it came here.
+    fn settle(&mut self) {
+        self.board.advance(self.now, &mut self.vm);
+        for vcpu in 0..self.vm.vcpu_count() {
+            self.vm.set_time(vcpu, self.time());
+            self.vm.is_runnable(vcpu);
+        }
+    }
+
+    fn run_until_end(&mut self, host: &mut dyn Host, most: Option<u64>) -> End {
         let mut input = Vec::new();
         let mut looked_at_host = None;
         if self.config.clock == ClockMode::Host {
