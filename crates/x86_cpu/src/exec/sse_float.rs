@@ -12,7 +12,7 @@ use super::operand::addressed;
 use super::sse::{Part, aligned, set_xmm, sse_fault, xmm};
 use super::{Form, sse_float_convert};
 use crate::Cpu;
-use crate::float::{self, Lane, Relation, SseEnv};
+use crate::float::{self, Lane, Operation, Relation, SseEnv};
 use crate::memory::Addressing;
 use crate::op::{Fault, Flow, Handler, Op, attempt, next};
 
@@ -23,20 +23,40 @@ impl LanePart for u64 {}
 
 /// What an instruction computes of one lane of each operand.
 trait LaneOperation {
+    /// The lane of the result in the common case, in which nothing is raised; `None` if this is not it. Handlers whose common
+    /// case calls no function save no registers.
+    #[inline(always)]
+    fn quick<L: Lane>(_a: L, _b: L, _imm: u8, _env: &SseEnv) -> Option<L> {
+        None
+    }
     /// The lane of the result.
     fn apply<L: Lane>(a: L, b: L, imm: u8, env: &mut SseEnv) -> L;
 }
 
 /// What an instruction computes of whole registers.
 pub(super) trait FloatOperation {
+    /// The new value of the first operand in the common case, in which nothing is raised.
+    #[inline(always)]
+    fn quick(_a: u128, _b: u128, _imm: u8, _env: &SseEnv) -> Option<u128> {
+        None
+    }
     /// The new value of the first operand.
     fn apply(a: u128, b: u128, imm: u8, env: &mut SseEnv) -> u128;
 }
 
+/// `Name: quick |a, b, imm, env| ..., |a, b, imm, env| ...;`, the first part only where there is a common case.
 macro_rules! lane_operations {
-    ($($name:ident: |$a:ident, $b:ident, $imm:ident, $env:ident| $value:expr;)*) => {$(
+    ($($name:ident:
+        $(quick |$qa:pat_param, $qb:pat_param, $qi:pat_param, $qe:pat_param| $quick:expr,)?
+        |$a:pat_param, $b:pat_param, $imm:pat_param, $env:pat_param| $value:expr;)*) => {$(
         struct $name;
         impl LaneOperation for $name {
+            $(
+                #[inline(always)]
+                fn quick<L: Lane>($qa: L, $qb: L, $qi: u8, $qe: &SseEnv) -> Option<L> {
+                    $quick
+                }
+            )?
             #[inline(always)]
             fn apply<L: Lane>($a: L, $b: L, $imm: u8, $env: &mut SseEnv) -> L {
                 $value
@@ -46,17 +66,30 @@ macro_rules! lane_operations {
 }
 
 lane_operations! {
-    Add: |a, b, _imm, env| float::add(a, b, env);
-    Sub: |a, b, _imm, env| float::sub(a, b, env);
-    Mul: |a, b, _imm, env| float::mul(a, b, env);
-    Div: |a, b, _imm, env| float::div(a, b, env);
-    Min: |a, b, _imm, env| float::min(a, b, env);
-    Max: |a, b, _imm, env| float::max(a, b, env);
-    Sqrt: |_a, b, _imm, env| float::sqrt(b, env);
-    Compare: |a, b, imm, env| float::compare_predicate(a, b, imm, env);
-    Round: |_a, b, imm, env| float::round_to_integer(b, imm, env);
-    Reciprocal: |_a, b, _imm, _env| L::from_wide(float::reciprocal(b.to_wide() as u32).into());
-    ReciprocalRoot: |_a, b, _imm, _env| L::from_wide(float::reciprocal_square_root(b.to_wide() as u32).into());
+    Add: quick |a, b, _, env| float::quick(Operation::Add, a, b, env), |a, b, _, env| float::add(a, b, env);
+    Sub: quick |a, b, _, env| float::quick(Operation::Sub, a, b, env), |a, b, _, env| float::sub(a, b, env);
+    Mul: quick |a, b, _, env| float::quick(Operation::Mul, a, b, env), |a, b, _, env| float::mul(a, b, env);
+    Div: quick |a, b, _, env| float::quick(Operation::Div, a, b, env), |a, b, _, env| float::div(a, b, env);
+    Min: quick |a, b, _, _| quick_choice(a, b, Relation::Less), |a, b, _, env| float::min(a, b, env);
+    Max: quick |a, b, _, _| quick_choice(a, b, Relation::Greater), |a, b, _, env| float::max(a, b, env);
+    Sqrt: quick |_, b, _, env| float::quick_sqrt(b, env), |_, b, _, env| float::sqrt(b, env);
+    Compare: quick |a, b, imm, _| quick_predicate(a, b, imm),
+        |a, b, imm, env| float::compare_predicate(a, b, imm, env);
+    Round: |_, b, imm, env| float::round_to_integer(b, imm, env);
+    Reciprocal: |_, b, _, _| L::from_wide(float::reciprocal(b.to_wide() as u32).into());
+    ReciprocalRoot: |_, b, _, _| L::from_wide(float::reciprocal_square_root(b.to_wide() as u32).into());
+}
+
+/// MIN and MAX: the first operand if it has this relation to the second.
+#[inline(always)]
+fn quick_choice<L: Lane>(a: L, b: L, first: Relation) -> Option<L> {
+    let relation = float::quick_relation(a, b)?;
+    Some(if relation == first { a } else { b })
+}
+
+#[inline(always)]
+fn quick_predicate<L: Lane>(a: L, b: L, predicate: u8) -> Option<L> {
+    Some(float::predicate_mask(float::quick_relation(a, b)?, predicate))
 }
 
 /// Takes over what an operation did to MXCSR.
@@ -92,7 +125,9 @@ pub(super) fn set_low<L: Part>(cpu: &mut Cpu, register: u8, value: L) {
     *full = *full >> bits << bits | value.to_xmm();
 }
 
-#[inline(always)]
+/// The whole of a scalar operation where the common case is not met.
+#[cold]
+#[inline(never)]
 fn finish_scalar<O: LaneOperation, L: LanePart>(cpu: &mut Cpu, op: &Op, b: L) -> Result<(), Fault> {
     let mut env = SseEnv::new(cpu.mxcsr);
     let result = O::apply(low::<L>(cpu, op.dst), b, op.imm as u8, &mut env);
@@ -102,6 +137,24 @@ fn finish_scalar<O: LaneOperation, L: LanePart>(cpu: &mut Cpu, op: &Op, b: L) ->
 }
 
 fn scalar_register<O: LaneOperation, L: LanePart>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    let (a, b) = (low::<L>(cpu, op.dst), low::<L>(cpu, op.src));
+    match O::quick(a, b, op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => {
+            set_low(cpu, op.dst, result);
+            next!(cpu, mem, ops)
+        }
+        None => scalar_register_careful::<O, L>(cpu, mem, ops),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn scalar_register_careful<O: LaneOperation, L: LanePart>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let b = low::<L>(cpu, ops[0].src);
     attempt!(cpu, ops, finish_scalar::<O, L>(cpu, &ops[0], b));
     next!(cpu, mem, ops)
@@ -115,7 +168,10 @@ fn scalar_memory<O: LaneOperation, L: LanePart, M: Addressing>(
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, L::SIZE, false));
     let b = attempt!(cpu, ops, cpu.read::<L>(mem, linear, op.seg));
-    attempt!(cpu, ops, finish_scalar::<O, L>(cpu, op, b));
+    match O::quick(low::<L>(cpu, op.dst), b, op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => set_low(cpu, op.dst, result),
+        None => attempt!(cpu, ops, finish_scalar::<O, L>(cpu, op, b)),
+    }
     next!(cpu, mem, ops)
 }
 
@@ -132,6 +188,16 @@ struct Packed<O, L>(std::marker::PhantomData<(O, L)>);
 
 impl<O: LaneOperation, L: LanePart> FloatOperation for Packed<O, L> {
     #[inline(always)]
+    fn quick(a: u128, b: u128, imm: u8, env: &SseEnv) -> Option<u128> {
+        let bits = 8 * L::SIZE as u32;
+        let mut result = 0;
+        for lane in 0..128 / bits {
+            let at = bits * lane;
+            result |= O::quick(L::low(a >> at), L::low(b >> at), imm, env)?.to_xmm() << at;
+        }
+        Some(result)
+    }
+    #[inline(always)]
     fn apply(a: u128, b: u128, imm: u8, env: &mut SseEnv) -> u128 {
         let bits = 8 * L::SIZE as u32;
         (0..128 / bits).fold(0, |result, lane| {
@@ -141,7 +207,9 @@ impl<O: LaneOperation, L: LanePart> FloatOperation for Packed<O, L> {
     }
 }
 
-#[inline(always)]
+/// The whole of an operation where the common case is not met.
+#[cold]
+#[inline(never)]
 fn finish_full<O: FloatOperation>(cpu: &mut Cpu, op: &Op, b: u128) -> Result<(), Fault> {
     let mut env = SseEnv::new(cpu.mxcsr);
     let result = O::apply(xmm(cpu, op.dst), b, op.imm as u8, &mut env);
@@ -151,16 +219,40 @@ fn finish_full<O: FloatOperation>(cpu: &mut Cpu, op: &Op, b: u128) -> Result<(),
 }
 
 fn full_register<O: FloatOperation>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    match O::quick(xmm(cpu, op.dst), xmm(cpu, op.src), op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => {
+            set_xmm(cpu, op.dst, result);
+            next!(cpu, mem, ops)
+        }
+        None => full_register_careful::<O>(cpu, mem, ops),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn full_register_careful<O: FloatOperation>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let b = xmm(cpu, ops[0].src);
     attempt!(cpu, ops, finish_full::<O>(cpu, &ops[0], b));
     next!(cpu, mem, ops)
+}
+
+#[inline(always)]
+fn full_with<O: FloatOperation>(cpu: &mut Cpu, op: &Op, b: u128) -> Result<(), Fault> {
+    match O::quick(xmm(cpu, op.dst), b, op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => {
+            set_xmm(cpu, op.dst, result);
+            Ok(())
+        }
+        None => finish_full::<O>(cpu, op, b),
+    }
 }
 
 fn full_aligned<O: FloatOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
     let linear = attempt!(cpu, ops, aligned::<M>(cpu, op, false));
     let b = attempt!(cpu, ops, cpu.read::<u128>(mem, linear, op.seg));
-    attempt!(cpu, ops, finish_full::<O>(cpu, op, b));
+    attempt!(cpu, ops, full_with::<O>(cpu, op, b));
     next!(cpu, mem, ops)
 }
 
@@ -168,7 +260,7 @@ fn full_half<O: FloatOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory,
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, 8, false));
     let b = attempt!(cpu, ops, cpu.read::<u64>(mem, linear, op.seg));
-    attempt!(cpu, ops, finish_full::<O>(cpu, op, u128::from(b)));
+    attempt!(cpu, ops, full_with::<O>(cpu, op, u128::from(b)));
     next!(cpu, mem, ops)
 }
 
@@ -242,16 +334,39 @@ impl Comparison for Unordered {
     }
 }
 
-#[inline(always)]
+#[cold]
+#[inline(never)]
 fn finish_comparison<C: Comparison, L: LanePart>(cpu: &mut Cpu, op: &Op, b: L) -> Result<(), Fault> {
     let mut env = SseEnv::new(cpu.mxcsr);
     let relation = C::relation(low::<L>(cpu, op.dst), b, &mut env);
     take_exceptions(cpu, &env)?;
-    cpu.flags.load(u64::from(relation.eflags()));
+    set_flags(cpu, relation);
     Ok(())
 }
 
+#[inline(always)]
+fn set_flags(cpu: &mut Cpu, relation: Relation) {
+    cpu.flags.load(u64::from(relation.eflags()));
+}
+
 fn comparison_register<C: Comparison, L: LanePart>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    match float::quick_relation(low::<L>(cpu, op.dst), low::<L>(cpu, op.src)) {
+        Some(relation) => {
+            set_flags(cpu, relation);
+            next!(cpu, mem, ops)
+        }
+        None => comparison_register_careful::<C, L>(cpu, mem, ops),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn comparison_register_careful<C: Comparison, L: LanePart>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let b = low::<L>(cpu, ops[0].src);
     attempt!(cpu, ops, finish_comparison::<C, L>(cpu, &ops[0], b));
     next!(cpu, mem, ops)
@@ -265,7 +380,10 @@ fn comparison_memory<C: Comparison, L: LanePart, M: Addressing>(
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, L::SIZE, false));
     let b = attempt!(cpu, ops, cpu.read::<L>(mem, linear, op.seg));
-    attempt!(cpu, ops, finish_comparison::<C, L>(cpu, op, b));
+    match float::quick_relation(low::<L>(cpu, op.dst), b) {
+        Some(relation) => set_flags(cpu, relation),
+        None => attempt!(cpu, ops, finish_comparison::<C, L>(cpu, op, b)),
+    }
     next!(cpu, mem, ops)
 }
 

@@ -19,15 +19,21 @@ use crate::op::{Fault, Flow, Handler, Op, attempt, next};
 trait Convert {
     type From: Part;
     type To: Part;
+    /// The result in the common case, in which nothing is raised.
+    fn quick(from: Self::From, env: &SseEnv) -> Option<Self::To>;
     fn apply(from: Self::From, env: &mut SseEnv) -> Self::To;
 }
 
 macro_rules! conversions {
-    ($($name:ident: $from:ty => $to:ty, |$value:ident, $env:ident| $result:expr;)*) => {$(
+    ($($name:ident: $from:ty => $to:ty, |$value:ident, $env:ident| $quick:expr, $result:expr;)*) => {$(
         struct $name;
         impl Convert for $name {
             type From = $from;
             type To = $to;
+            #[inline(always)]
+            fn quick($value: $from, $env: &SseEnv) -> Option<$to> {
+                $quick
+            }
             #[inline(always)]
             fn apply($value: $from, $env: &mut SseEnv) -> $to {
                 $result
@@ -37,24 +43,47 @@ macro_rules! conversions {
 }
 
 conversions! {
-    SingleToDouble: u32 => u64, |value, env| float::f32_to_f64(value, env);
-    DoubleToSingle: u64 => u32, |value, env| float::f64_to_f32(value, env);
-    Int32ToSingle: u32 => u32, |value, env| float::from_i32(value.cast_signed(), env);
-    Int32ToDouble: u32 => u64, |value, env| float::from_i32(value.cast_signed(), env);
-    Int64ToSingle: u64 => u32, |value, env| float::from_i64(value.cast_signed(), env);
-    Int64ToDouble: u64 => u64, |value, env| float::from_i64(value.cast_signed(), env);
-    SingleToInt32: u32 => u32, |value, env| float::to_i32(value, env).cast_unsigned();
-    SingleToInt64: u32 => u64, |value, env| float::to_i64(value, env).cast_unsigned();
-    DoubleToInt32: u64 => u32, |value, env| float::to_i32(value, env).cast_unsigned();
-    DoubleToInt64: u64 => u64, |value, env| float::to_i64(value, env).cast_unsigned();
-    SingleToInt32Truncated: u32 => u32, |value, env| float::to_i32_truncated(value, env).cast_unsigned();
-    SingleToInt64Truncated: u32 => u64, |value, env| float::to_i64_truncated(value, env).cast_unsigned();
-    DoubleToInt32Truncated: u64 => u32, |value, env| float::to_i32_truncated(value, env).cast_unsigned();
-    DoubleToInt64Truncated: u64 => u64, |value, env| float::to_i64_truncated(value, env).cast_unsigned();
+    SingleToDouble: u32 => u64, |a, _env| float::quick_f32_to_f64(a), float::f32_to_f64(a, _env);
+    DoubleToSingle: u64 => u32, |a, env| float::quick_f64_to_f32(a, env), float::f64_to_f32(a, env);
+    Int32ToSingle: u32 => u32, |a, env| float::quick_from_i32(a.cast_signed(), env), float::from_i32(a.cast_signed(), env);
+    Int32ToDouble: u32 => u64, |a, env| float::quick_from_i32(a.cast_signed(), env), float::from_i32(a.cast_signed(), env);
+    Int64ToSingle: u64 => u32, |a, env| float::quick_from_i64(a.cast_signed(), env), float::from_i64(a.cast_signed(), env);
+    Int64ToDouble: u64 => u64, |a, env| float::quick_from_i64(a.cast_signed(), env), float::from_i64(a.cast_signed(), env);
+    SingleToInt32: u32 => u32, |a, env| unsigned(float::quick_to_i32(a, env)), float::to_i32(a, env).cast_unsigned();
+    SingleToInt64: u32 => u64, |a, env| unsigned_64(float::quick_to_i64(a, env)), float::to_i64(a, env).cast_unsigned();
+    DoubleToInt32: u64 => u32, |a, env| unsigned(float::quick_to_i32(a, env)), float::to_i32(a, env).cast_unsigned();
+    DoubleToInt64: u64 => u64, |a, env| unsigned_64(float::quick_to_i64(a, env)), float::to_i64(a, env).cast_unsigned();
+    SingleToInt32Truncated: u32 => u32,
+        |a, env| unsigned(float::quick_to_i32_truncated(a, env)), float::to_i32_truncated(a, env).cast_unsigned();
+    SingleToInt64Truncated: u32 => u64,
+        |a, env| unsigned_64(float::quick_to_i64_truncated(a, env)), float::to_i64_truncated(a, env).cast_unsigned();
+    DoubleToInt32Truncated: u64 => u32,
+        |a, env| unsigned(float::quick_to_i32_truncated(a, env)), float::to_i32_truncated(a, env).cast_unsigned();
+    DoubleToInt64Truncated: u64 => u64,
+        |a, env| unsigned_64(float::quick_to_i64_truncated(a, env)), float::to_i64_truncated(a, env).cast_unsigned();
+}
+
+#[inline(always)]
+fn unsigned(value: Option<i32>) -> Option<u32> {
+    value.map(i32::cast_unsigned)
+}
+
+#[inline(always)]
+fn unsigned_64(value: Option<i64>) -> Option<u64> {
+    value.map(i64::cast_unsigned)
 }
 
 #[inline(always)]
 fn convert<C: Convert>(cpu: &mut Cpu, from: C::From) -> Result<C::To, Fault> {
+    match C::quick(from, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => Ok(result),
+        None => convert_careful::<C>(cpu, from),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn convert_careful<C: Convert>(cpu: &mut Cpu, from: C::From) -> Result<C::To, Fault> {
     let mut env = SseEnv::new(cpu.mxcsr);
     let result = C::apply(from, &mut env);
     take_exceptions(cpu, &env)?;
@@ -69,8 +98,34 @@ fn operand<T: Part, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, op: &Op) ->
 
 fn xmm_to_xmm<C: Convert>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let from = low::<C::From>(cpu, ops[0].src);
-    let result = attempt!(cpu, ops, convert::<C>(cpu, from));
+    match C::quick(from, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => {
+            set_low(cpu, ops[0].dst, result);
+            next!(cpu, mem, ops)
+        }
+        None => careful_to_xmm::<C>(cpu, mem, ops, from),
+    }
+}
+
+/// Handlers end here where the common case is not met; the rest of them calls no function.
+#[cold]
+#[inline(never)]
+fn careful_to_xmm<C: Convert>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op], from: C::From) -> Flow {
+    let result = attempt!(cpu, ops, convert_careful::<C>(cpu, from));
     set_low(cpu, ops[0].dst, result);
+    next!(cpu, mem, ops)
+}
+
+#[cold]
+#[inline(never)]
+fn careful_to_general<C: Convert<To: Int>>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+    from: C::From,
+) -> Flow {
+    let result = attempt!(cpu, ops, convert_careful::<C>(cpu, from));
+    C::To::set(cpu, ops[0].dst, result);
     next!(cpu, mem, ops)
 }
 
@@ -83,16 +138,24 @@ fn memory_to_xmm<C: Convert, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, op
 
 fn general_to_xmm<C: Convert<From: Int>>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let from = C::From::get(cpu, ops[0].src);
-    let result = attempt!(cpu, ops, convert::<C>(cpu, from));
-    set_low(cpu, ops[0].dst, result);
-    next!(cpu, mem, ops)
+    match C::quick(from, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => {
+            set_low(cpu, ops[0].dst, result);
+            next!(cpu, mem, ops)
+        }
+        None => careful_to_xmm::<C>(cpu, mem, ops, from),
+    }
 }
 
 fn xmm_to_general<C: Convert<To: Int>>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let from = low::<C::From>(cpu, ops[0].src);
-    let result = attempt!(cpu, ops, convert::<C>(cpu, from));
-    C::To::set(cpu, ops[0].dst, result);
-    next!(cpu, mem, ops)
+    match C::quick(from, &SseEnv::new(cpu.mxcsr)) {
+        Some(result) => {
+            C::To::set(cpu, ops[0].dst, result);
+            next!(cpu, mem, ops)
+        }
+        None => careful_to_general::<C>(cpu, mem, ops, from),
+    }
 }
 
 fn memory_to_general<C: Convert<To: Int>, M: Addressing>(

@@ -38,13 +38,18 @@ pub(crate) use env::{SseEnv, exception};
 pub(crate) use f80::{F80, Operand};
 pub(crate) use rounding::Rounding;
 pub(crate) use sse_approx::{reciprocal, reciprocal_square_root};
-pub(crate) use sse_arith::{add, div, dot_product_f32, dot_product_f64, mul, sqrt, sub};
-pub(crate) use sse_compare::{Relation, compare_ordered, compare_predicate, compare_unordered, max, min};
+pub(crate) use sse_arith::{add, div, dot_product_f32, dot_product_f64, mul, quick, quick_sqrt, sqrt, sub};
+pub(crate) use sse_compare::{
+    Relation, compare_ordered, compare_predicate, compare_unordered, max, min, predicate_mask, quick_relation,
+};
 pub(crate) use sse_convert::{
-    f32_to_f64, f64_to_f32, from_i32, from_i64, to_i32, to_i32_truncated, to_i64, to_i64_truncated,
+    f32_to_f64, f64_to_f32, from_i32, from_i64, quick_f32_to_f64, quick_f64_to_f32, quick_from_i32,
+    quick_from_i64, quick_to_i32, quick_to_i32_truncated, quick_to_i64, quick_to_i64_truncated, to_i32,
+    to_i32_truncated, to_i64, to_i64_truncated,
 };
 pub(crate) use sse_lane::Lane;
 pub(crate) use sse_round::round_to_integer;
+pub(crate) use sse_slow::Operation;
 pub(crate) use x87_arith::{x87_add, x87_div, x87_mul, x87_sqrt, x87_sub};
 pub(crate) use x87_bcd::{x87_load_bcd, x87_store_bcd};
 pub(crate) use x87_convert::{

@@ -39,8 +39,9 @@ fn approximate(a: u32, function: impl FnOnce(Real) -> exact::Wide) -> u32 {
         Value::Infinity => layout.sign(operand.negative),
         Value::QuietNan | Value::SignalingNan => u64::from(a) | layout.quiet_bit(),
         Value::Finite(real) => {
-            let rounded = round_unbounded(function(real), PRECISION, Rounding::Nearest);
-            if rounded.exp < layout.range().min_exp {
+            let exact = function(real);
+            let rounded = round_unbounded(exact, PRECISION, Rounding::Nearest);
+            if exact.exp < layout.range().min_exp {
                 layout.sign(operand.negative)
             } else {
                 layout.encode(

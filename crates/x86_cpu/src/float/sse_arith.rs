@@ -35,13 +35,26 @@ fn native<L: Lane>(operation: Operation, a: L, b: L) -> L {
     }
 }
 
+/// `a op b` in the common case; `None` if this is not it. Callers that want no function call in their own common case ask here
+/// first.
+#[inline(always)]
+pub(crate) fn quick<L: Lane>(operation: Operation, a: L, b: L, env: &SseEnv) -> Option<L> {
+    let result = native(operation, a, b);
+    if env.is_quick() && is_plain(operation, a, b, result) { Some(result) } else { None }
+}
+
+/// As [`quick`], for the square root.
+#[inline(always)]
+pub(crate) fn quick_sqrt<L: Lane>(a: L, env: &SseEnv) -> Option<L> {
+    if env.is_quick() && a.is_positive_normal() { Some(a.native_sqrt()) } else { None }
+}
+
 #[inline(always)]
 fn arithmetic<L: Lane>(operation: Operation, a: L, b: L, env: &mut SseEnv) -> L {
-    let result = native(operation, a, b);
-    if env.is_quick() && is_plain(operation, a, b, result) {
-        return result;
+    match quick(operation, a, b, env) {
+        Some(result) => result,
+        None => arithmetic_with_flags(operation, a, b, env),
     }
-    arithmetic_with_flags(operation, a, b, env)
 }
 
 /// As [`arithmetic`] where the precision flag matters, or where the operands are unusual.
@@ -91,10 +104,10 @@ pub(crate) fn div<L: Lane>(a: L, b: L, env: &mut SseEnv) -> L {
 /// The square root of `a`.
 #[inline(always)]
 pub(crate) fn sqrt<L: Lane>(a: L, env: &mut SseEnv) -> L {
-    if env.is_quick() && a.is_positive_normal() {
-        return a.native_sqrt();
+    match quick_sqrt(a, env) {
+        Some(root) => root,
+        None => sqrt_with_flags(a, env),
     }
-    sqrt_with_flags(a, env)
 }
 
 #[cold]

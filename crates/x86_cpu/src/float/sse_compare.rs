@@ -59,14 +59,20 @@ const HOLDS: [u8; 8] = [2, 1, 1 | 2, 8, 1 | 4 | 8, 2 | 4 | 8, 4 | 8, 1 | 2 | 4];
 /// Predicates that raise the invalid exception for quiet NaNs too: LT, LE, NLT, NLE.
 const SIGNALING: u8 = 0b0110_0110;
 
+/// The relation of two operands that raise no exception whatever MXCSR says; `None` for NaNs and subnormals.
+#[inline(always)]
+pub(crate) fn quick_relation<L: Lane>(a: L, b: L) -> Option<Relation> {
+    let relation = a.native_relation(b);
+    if relation == Relation::Unordered || a.is_subnormal() | b.is_subnormal() { None } else { Some(relation) }
+}
+
 /// Compares; `signal_quiet` says whether quiet NaNs raise the invalid exception as signaling ones do.
 #[inline(always)]
 fn compare<L: Lane>(a: L, b: L, signal_quiet: bool, env: &mut SseEnv) -> Relation {
-    let relation = a.native_relation(b);
-    if relation != Relation::Unordered && !(a.is_subnormal() | b.is_subnormal()) {
-        return relation;
+    match quick_relation(a, b) {
+        Some(relation) => relation,
+        None => compare_unusual(a, b, signal_quiet, env),
     }
-    compare_unusual(a, b, signal_quiet, env)
 }
 
 #[cold]
@@ -101,7 +107,13 @@ fn is_signaling<L: Lane>(lane: L) -> bool {
 pub(crate) fn compare_predicate<L: Lane>(a: L, b: L, predicate: u8, env: &mut SseEnv) -> L {
     let predicate = predicate & 7;
     let relation = compare(a, b, SIGNALING >> predicate & 1 != 0, env);
-    let holds = HOLDS[usize::from(predicate)] & relation.bit() != 0;
+    predicate_mask(relation, predicate)
+}
+
+/// All ones if predicate `predicate & 7` holds for operands of this relation, else zero.
+#[inline(always)]
+pub(crate) fn predicate_mask<L: Lane>(relation: Relation, predicate: u8) -> L {
+    let holds = HOLDS[usize::from(predicate & 7)] & relation.bit() != 0;
     L::from_wide((holds as u64).wrapping_neg())
 }
 

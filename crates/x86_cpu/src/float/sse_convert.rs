@@ -6,23 +6,39 @@ use super::rounding::{Rounding, cut};
 use super::sse_lane::Lane;
 use super::sse_slow::{Layout, Value};
 
+// Each conversion has a common case that needs no function call; `quick_*` is that alone, for callers that want none in theirs.
+
+/// [`from_i32`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_from_i32<L: Lane>(value: i32, env: &SseEnv) -> Option<L> {
+    // Every 32-bit integer is an f64; an f32 holds those of up to 24 bits.
+    let fits = L::LAYOUT.fraction_bits >= 32 || value.unsigned_abs() <= 1 << 24;
+    if fits || env.is_quick() { Some(L::native_from_i32(value)) } else { None }
+}
+
 /// CVTSI2SS, CVTSI2SD, CVTDQ2PS, CVTDQ2PD, CVTPI2PS, CVTPI2PD: from a signed 32-bit integer.
 #[inline(always)]
 pub(crate) fn from_i32<L: Lane>(value: i32, env: &mut SseEnv) -> L {
-    // Every 32-bit integer is an f64; an f32 holds those of up to 24 bits.
-    if L::LAYOUT.fraction_bits >= 32 || env.is_quick() || value.unsigned_abs() <= 1 << 24 {
-        return L::native_from_i32(value);
+    match quick_from_i32(value, env) {
+        Some(lane) => lane,
+        None => from_integer(i64::from(value), env),
     }
-    from_integer(i64::from(value), env)
+}
+
+/// [`from_i64`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_from_i64<L: Lane>(value: i64, env: &SseEnv) -> Option<L> {
+    let fits = value.unsigned_abs() <= 1 << (L::LAYOUT.fraction_bits + 1);
+    if fits || env.is_quick() { Some(L::native_from_i64(value)) } else { None }
 }
 
 /// CVTSI2SS, CVTSI2SD: from a signed 64-bit integer.
 #[inline(always)]
 pub(crate) fn from_i64<L: Lane>(value: i64, env: &mut SseEnv) -> L {
-    if env.is_quick() || value.unsigned_abs() <= 1 << (L::LAYOUT.fraction_bits + 1) {
-        return L::native_from_i64(value);
+    match quick_from_i64(value, env) {
+        Some(lane) => lane,
+        None => from_integer(value, env),
     }
-    from_integer(value, env)
 }
 
 #[cold]
@@ -34,54 +50,73 @@ fn from_integer<L: Lane>(value: i64, env: &mut SseEnv) -> L {
     }
 }
 
+/// [`to_i32`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_to_i32<L: Lane>(a: L, env: &SseEnv) -> Option<i32> {
+    if env.is_quick() { i32::try_from(nearest(a.native_to_f64())?).ok() } else { None }
+}
+
 /// CVTSS2SI, CVTSD2SI and the packed conversions: to a signed 32-bit integer, rounded as MXCSR says; the integer
 /// indefinite (`i32::MIN`) if the operand has none (SDM 1 table 4-2).
 #[inline(always)]
 pub(crate) fn to_i32<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
-    if env.is_quick()
-        && let Some(value) = nearest(a.native_to_f64())
-        && let Ok(value) = i32::try_from(value)
-    {
-        return value;
+    match quick_to_i32(a, env) {
+        Some(value) => value,
+        None => to_i32_slow(a, env.rounding(), env),
     }
-    to_i32_slow(a, env.rounding(), env)
+}
+
+/// [`to_i64`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_to_i64<L: Lane>(a: L, env: &SseEnv) -> Option<i64> {
+    if env.is_quick() { nearest(a.native_to_f64()) } else { None }
 }
 
 /// As [`to_i32`], to a 64-bit integer.
 #[inline(always)]
 pub(crate) fn to_i64<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
-    if env.is_quick()
-        && let Some(value) = nearest(a.native_to_f64())
-    {
-        return value;
+    match quick_to_i64(a, env) {
+        Some(value) => value,
+        None => to_i64_slow(a, env.rounding(), env),
     }
-    to_i64_slow(a, env.rounding(), env)
 }
 
-/// CVTTSS2SI, CVTTSD2SI and the packed conversions: to a signed 32-bit integer, truncated.
+/// [`to_i32_truncated`] where nothing is raised.
 #[inline(always)]
-pub(crate) fn to_i32_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
+pub(crate) fn quick_to_i32_truncated<L: Lane>(a: L, env: &SseEnv) -> Option<i32> {
     let value = a.native_to_f64();
     // A cast of a number out of range saturates; i32::MIN therefore also stands for those, and for nothing else if the
     // largest is left out too. NaN becomes zero, which does not compare equal to it.
     let integer = value as i32;
     let known = f64::from(integer) == value || env.ignores_precision() && !value.is_nan();
-    if known && integer != i32::MIN && integer != i32::MAX {
-        return integer;
+    if known && integer != i32::MIN && integer != i32::MAX { Some(integer) } else { None }
+}
+
+/// CVTTSS2SI, CVTTSD2SI and the packed conversions: to a signed 32-bit integer, truncated.
+#[inline(always)]
+pub(crate) fn to_i32_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i32 {
+    match quick_to_i32_truncated(a, env) {
+        Some(value) => value,
+        None => to_i32_slow(a, Rounding::Zero, env),
     }
-    to_i32_slow(a, Rounding::Zero, env)
+}
+
+/// [`to_i64_truncated`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_to_i64_truncated<L: Lane>(a: L, env: &SseEnv) -> Option<i64> {
+    let value = a.native_to_f64();
+    let integer = value as i64;
+    let known = integer as f64 == value || env.ignores_precision() && !value.is_nan();
+    if known && integer != i64::MIN && integer != i64::MAX { Some(integer) } else { None }
 }
 
 /// As [`to_i32_truncated`], to a 64-bit integer.
 #[inline(always)]
 pub(crate) fn to_i64_truncated<L: Lane>(a: L, env: &mut SseEnv) -> i64 {
-    let value = a.native_to_f64();
-    let integer = value as i64;
-    let known = integer as f64 == value || env.ignores_precision() && !value.is_nan();
-    if known && integer != i64::MIN && integer != i64::MAX {
-        return integer;
+    match quick_to_i64_truncated(a, env) {
+        Some(value) => value,
+        None => to_i64_slow(a, Rounding::Zero, env),
     }
-    to_i64_slow(a, Rounding::Zero, env)
 }
 
 /// The nearest integer, ties to even, of a number that is surely small enough.
@@ -139,23 +174,36 @@ fn to_integer(layout: Layout, bits: u64, mode: Rounding, env: &SseEnv) -> Option
     }
 }
 
+/// [`f32_to_f64`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_f32_to_f64(a: u32) -> Option<u64> {
+    if a.is_nan() | a.is_subnormal() { None } else { Some(a.native_to_f64().to_bits()) }
+}
+
 /// CVTSS2SD, CVTPS2PD.
 #[inline(always)]
 pub(crate) fn f32_to_f64(a: u32, env: &mut SseEnv) -> u64 {
-    if !(a.is_nan() | a.is_subnormal()) {
-        return a.native_to_f64().to_bits();
+    match quick_f32_to_f64(a) {
+        Some(lane) => lane,
+        None => convert_slow(Layout::SINGLE, Layout::DOUBLE, u64::from(a), env),
     }
-    convert_slow(Layout::SINGLE, Layout::DOUBLE, u64::from(a), env)
+}
+
+/// [`f64_to_f32`] where nothing is raised.
+#[inline(always)]
+pub(crate) fn quick_f64_to_f32(a: u64, env: &SseEnv) -> Option<u32> {
+    let result = (f64::from_bits(a) as f32).to_bits();
+    let exact = result.native_to_f64().to_bits() == a;
+    if (result.is_usual() && (env.is_quick() || exact)) || a.is_zero() { Some(result) } else { None }
 }
 
 /// CVTSD2SS, CVTPD2PS.
 #[inline(always)]
 pub(crate) fn f64_to_f32(a: u64, env: &mut SseEnv) -> u32 {
-    let result = (f64::from_bits(a) as f32).to_bits();
-    if (result.is_usual() && (env.is_quick() || result.native_to_f64().to_bits() == a)) || a.is_zero() {
-        return result;
+    match quick_f64_to_f32(a, env) {
+        Some(lane) => lane,
+        None => convert_slow(Layout::DOUBLE, Layout::SINGLE, a, env) as u32,
     }
-    convert_slow(Layout::DOUBLE, Layout::SINGLE, a, env) as u32
 }
 
 #[cold]

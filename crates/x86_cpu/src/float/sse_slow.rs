@@ -33,7 +33,7 @@ pub(super) struct Operand {
 
 /// The operations with two operands and a rounded result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Add,
     Sub,
     Mul,

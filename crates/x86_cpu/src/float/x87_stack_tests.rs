@@ -116,10 +116,10 @@ fn unmasked_exceptions_before_the_result_keep_the_operands() {
     x87.binary(x87_div, 0, 1, false, false);
     assert_eq!(x87.st(0).sign_exp, 24576);
     assert_eq!(flags(&x87), UNDERFLOW);
-    let store = x87.store(|value, env| x87_store_f64(value, env), 0);
+    let store = x87.store(x87_store_f64, 0);
     assert_eq!((store.value, x87.top()), (Some(0x7ff0_0000_0000_0000), 6));
     x87.set_st(0, tiny);
-    let store = x87.store(|value, env| x87_store_f64(value, env), 0);
+    let store = x87.store(x87_store_f64, 0);
     x87.commit(&store, true);
     assert_eq!((store.value, x87.top()), (None, 6));
 }
