@@ -170,12 +170,19 @@ impl GuestMemory {
     #[inline(always)]
     #[must_use]
     pub fn load<T: Word>(&self, offset: u64) -> T {
+        self.get(offset).unwrap_or_default()
+    }
+
+    /// Loads from an offset if it lies in RAM.
+    #[inline(always)]
+    #[must_use]
+    pub fn get<T: Word>(&self, offset: u64) -> Option<T> {
         if offset >= self.len {
-            return T::default();
+            return None;
         }
         // SAFETY: `offset < len` and the mapping has `PADDING` more bytes than that, as many as the largest `T`; it lives as
         // long as `self`; `T` is a plain integer, so any bytes are a value.
-        unsafe { self.map.as_ptr().add(offset as usize).cast::<T>().read_unaligned() }
+        Some(unsafe { self.map.as_ptr().add(offset as usize).cast::<T>().read_unaligned() })
     }
 
     /// Stores to an offset that [`Self::admit_writes`] admitted in the present epoch. Nothing happens outside RAM.

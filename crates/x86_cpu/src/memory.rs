@@ -66,6 +66,26 @@ impl Cpu {
         }
     }
 
+    /// Loads from a linear address if a hit in the TLB is all it needs. A handler that leaves everything else to a cold copy of
+    /// itself, as its last call, has no call to come back from and needs no stack frame.
+    #[inline(always)]
+    pub(crate) fn read_hit<T: Word>(&self, mem: &GuestMemory, linear: u64) -> Option<T> {
+        let entry = &self.tlb.fast[(linear >> 12) as usize & FAST_MASK];
+        if entry.read == (linear.wrapping_add(T::SIZE - 1) & PAGE_MASK) | self.tlb.context {
+            mem.get(linear.wrapping_add(entry.add))
+        } else {
+            None
+        }
+    }
+
+    /// The offset a store of a `T` to a linear address goes to, if a hit in the TLB is all it needs.
+    #[inline(always)]
+    pub(crate) fn write_hit<T: Word>(&self, linear: u64) -> Option<u64> {
+        let entry = &self.tlb.fast[(linear >> 12) as usize & FAST_MASK];
+        (entry.write == (linear.wrapping_add(T::SIZE - 1) & PAGE_MASK) | self.tlb.context)
+            .then(|| linear.wrapping_add(entry.add))
+    }
+
     /// Loads from a linear address. `seg` decides between #SS and #GP for a non-canonical address.
     #[inline(always)]
     pub(crate) fn read<T: Word>(&mut self, mem: &GuestMemory, linear: u64, seg: u8) -> Result<T, Fault> {

@@ -83,6 +83,25 @@ fn with_immediate<O: XmmOperation>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op])
 
 fn with_aligned_memory<O: XmmOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
+    if let Ok(linear) = M::linear(cpu, op, 16, false)
+        && linear & 15 == 0
+        && let Some(b) = cpu.read_hit::<u128>(mem, linear)
+    {
+        finish::<O>(cpu, op, b);
+        next!(cpu, mem, ops)
+    } else {
+        with_aligned_memory_slow::<O, M>(cpu, mem, ops)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn with_aligned_memory_slow<O: XmmOperation, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
+    let op = &ops[0];
     let linear = attempt!(cpu, ops, aligned::<M>(cpu, op, false));
     let b = attempt!(cpu, ops, cpu.read::<u128>(mem, linear, op.seg));
     finish::<O>(cpu, op, b);
@@ -91,6 +110,24 @@ fn with_aligned_memory<O: XmmOperation, M: Addressing>(cpu: &mut Cpu, mem: &Gues
 
 /// Memory operands of fewer than 16 bytes, and those of 16 that need no alignment.
 pub(crate) fn with_memory<O: XmmOperation, T: Part, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
+    let op = &ops[0];
+    if let Ok(linear) = M::linear(cpu, op, T::SIZE, false)
+        && let Some(b) = cpu.read_hit::<T>(mem, linear)
+    {
+        finish::<O>(cpu, op, b.to_xmm());
+        next!(cpu, mem, ops)
+    } else {
+        with_memory_slow::<O, T, M>(cpu, mem, ops)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn with_memory_slow<O: XmmOperation, T: Part, M: Addressing>(
     cpu: &mut Cpu,
     mem: &GuestMemory,
     ops: &[Op],

@@ -16,6 +16,21 @@ use crate::simd::shuffle;
 /// Non-temporal stores are stores: there are no caches whose contents could show.
 fn store_aligned<M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
+    if let Ok(linear) = M::linear(cpu, op, 16, true)
+        && linear & 15 == 0
+        && let Some(offset) = cpu.write_hit::<u128>(linear)
+    {
+        mem.store(offset, xmm(cpu, op.src));
+        next!(cpu, mem, ops)
+    } else {
+        store_aligned_slow::<M>(cpu, mem, ops)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn store_aligned_slow<M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
     let linear = attempt!(cpu, ops, aligned::<M>(cpu, op, true));
     attempt!(cpu, ops, cpu.write(mem, linear, xmm(cpu, op.src), op.seg));
     next_after_write!(cpu, mem, ops)
@@ -35,6 +50,20 @@ impl Half for High {
 }
 
 fn store<T: Part, H: Half, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    if let Ok(linear) = M::linear(cpu, op, T::SIZE, true)
+        && let Some(offset) = cpu.write_hit::<T>(linear)
+    {
+        mem.store(offset, T::low(xmm(cpu, op.src) >> H::SHIFT));
+        next!(cpu, mem, ops)
+    } else {
+        store_slow::<T, H, M>(cpu, mem, ops)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn store_slow<T: Part, H: Half, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, true));
     attempt!(cpu, ops, cpu.write(mem, linear, T::low(xmm(cpu, op.src) >> H::SHIFT), op.seg));
