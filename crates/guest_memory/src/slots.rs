@@ -248,7 +248,7 @@ impl GuestMemory {
 
     /// Compare-and-swap of an aligned 64-bit word (accessed and dirty bits, SDM 3A 4.8). True if it was `old` and is `new`.
     pub fn compare_exchange_u64(&self, offset: u64, old: u64, new: u64) -> bool {
-        if offset % 8 != 0 || offset >= self.len {
+        if !offset.is_multiple_of(8) || offset >= self.len {
             return false;
         }
         self.note_write(offset, 8);
@@ -259,7 +259,7 @@ impl GuestMemory {
 
     /// Compare-and-swap of an aligned 32-bit word.
     pub fn compare_exchange_u32(&self, offset: u64, old: u32, new: u32) -> bool {
-        if offset % 4 != 0 || offset >= self.len {
+        if !offset.is_multiple_of(4) || offset >= self.len {
             return false;
         }
         self.note_write(offset, 4);
