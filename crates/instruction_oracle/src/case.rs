@@ -27,6 +27,37 @@ pub const MEMORY_SIZE: usize = (DATA_SIZE + STACK_SIZE) as usize;
 /// Granule in which changed memory is reported.
 pub const LINE: usize = 64;
 
+/// The mode the instruction runs in, always at CPL 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// 64-bit mode.
+    Long,
+    /// Compatibility mode with a 32-bit code segment: 32-bit protected mode as user programs see it.
+    Compatibility,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Long, Self::Compatibility];
+
+    /// The bitness decoders and encoders know it by.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Long => 64,
+            Self::Compatibility => 32,
+        }
+    }
+
+    /// ES, CS, SS, DS, FS and GS before a case.
+    pub fn selectors(self) -> [u16; 6] {
+        use selectors::{CODE, CODE32, DATA};
+        match self {
+            Self::Long => [0, CODE, DATA, 0, 0, 0],
+            Self::Compatibility => [DATA, CODE32, DATA, DATA, DATA, DATA],
+        }
+    }
+}
+
 /// The selectors a 64-bit Linux process runs with; the interpreter's descriptor table has the same.
 pub mod selectors {
     /// 64-bit user code.
@@ -35,8 +66,6 @@ pub mod selectors {
     pub const DATA: u16 = 0x2b;
     /// 32-bit user code.
     pub const CODE32: u16 = 0x23;
-    /// What ES, CS, SS, DS, FS and GS hold before a case.
-    pub const INITIAL: [u16; 6] = [0, CODE, DATA, 0, 0, 0];
 }
 
 /// Offset in the compared memory of an address in it.
@@ -213,6 +242,8 @@ impl Prelude {
 /// One instruction and everything it starts from. Memory starts as the engine's base image with the patches over it.
 #[derive(Clone)]
 pub struct Case {
+    /// The mode it runs in.
+    pub mode: Mode,
     /// What the bytes decode to.
     pub instruction: Instruction,
     /// The bytes at [`ENTRY`].
@@ -226,9 +257,9 @@ pub struct Case {
 }
 
 impl Case {
-    /// Decodes `bytes` as 64-bit code at [`ENTRY`].
-    pub fn decode(bytes: &[u8]) -> Instruction {
-        Decoder::with_ip(64, bytes, ENTRY, DecoderOptions::NONE).decode()
+    /// Decodes `bytes` as code at [`ENTRY`].
+    pub fn decode(bytes: &[u8], mode: Mode) -> Instruction {
+        Decoder::with_ip(mode.bits(), bytes, ENTRY, DecoderOptions::NONE).decode()
     }
 
     /// The iced-x86 code of the instruction.
@@ -332,7 +363,7 @@ impl fmt::Debug for State {
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:?}: {}", self.code(), self.text())?;
+        writeln!(f, "{:?} ({} bits): {}", self.code(), self.mode.bits(), self.text())?;
         self.state.fmt(f)?;
         for patch in &self.patches {
             write!(f, "  [{:x}]=", patch.address)?;

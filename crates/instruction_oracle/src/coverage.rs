@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use iced_x86::{Code, Mnemonic};
 
+use crate::case::Mode;
 use crate::differences::Difference;
 use crate::scope::{self, Exclusion};
 
@@ -23,15 +24,28 @@ pub fn table() -> String {
     let mut compared: BTreeMap<String, Vec<Code>> = BTreeMap::new();
     let mut excluded: BTreeMap<Exclusion, Vec<Code>> = BTreeMap::new();
     for code in Code::values().filter(|&code| code.mnemonic() != Mnemonic::INVALID) {
-        match scope::exclusion(code) {
-            None => compared.entry(format!("{:?}", code.mnemonic())).or_default().push(code),
-            Some(reason) => excluded.entry(reason).or_default().push(code),
+        let reasons = Mode::ALL.map(|mode| scope::exclusion(code, mode));
+        if reasons.contains(&None) {
+            compared.entry(format!("{:?}", code.mnemonic())).or_default().push(code);
+        } else {
+            // What is not an instruction of one mode may have a better reason in the other.
+            let reason = reasons.into_iter().flatten().max().unwrap_or(Exclusion::OtherModes);
+            excluded.entry(reason).or_default().push(code);
         }
     }
     let mut text = String::new();
     let total: usize = compared.values().map(Vec::len).sum();
     let _ = writeln!(text, "\n### Summary\n\n| iced-x86 codes | state |\n|---:|---|");
     let _ = writeln!(text, "| {total} | implemented and compared |");
+    for mode in Mode::ALL {
+        let count =
+            compared.values().flatten().filter(|&&code| scope::exclusion(code, mode).is_none()).count();
+        let name = match mode {
+            Mode::Long => "64-bit mode",
+            Mode::Compatibility => "32-bit (compatibility) mode",
+        };
+        let _ = writeln!(text, "| {count} | of these in {name} |");
+    }
     for exclusion in Exclusion::ALL {
         let count = excluded.get(&exclusion).map_or(0, Vec::len);
         let implemented =
@@ -69,9 +83,21 @@ pub fn table() -> String {
     for (feature, count) in features {
         let _ = writeln!(text, "| {feature} | {count} |");
     }
-    let _ = writeln!(text, "\n### Compared\n\n| mnemonic | iced-x86 codes |\n|---|---|");
+    let _ = writeln!(
+        text,
+        "\n### Compared\n\nWithout a mark in both modes; ⁶⁴ only in 64-bit mode, ³² only in 32-bit mode.\n"
+    );
+    let _ = writeln!(text, "| mnemonic | iced-x86 codes |\n|---|---|");
     for (mnemonic, codes) in compared {
-        let _ = writeln!(text, "| {mnemonic} | {} |", names(&codes));
+        let marked = codes.iter().map(|&code| {
+            let mark = match Mode::ALL.map(|mode| scope::exclusion(code, mode)) {
+                [None, None] => "",
+                [None, _] => "⁶⁴",
+                _ => "³²",
+            };
+            format!("{code:?}{mark}")
+        });
+        let _ = writeln!(text, "| {mnemonic} | {} |", marked.collect::<Vec<_>>().join(" "));
     }
     text
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use iced_x86::{Code, CpuidFeature, Mnemonic, OpKind};
 
-use crate::case::{Case, End};
+use crate::case::{Case, End, Mode};
 use crate::scope;
 
 /// A difference that is allowed for.
@@ -46,6 +46,12 @@ pub enum Difference {
     WordLoad,
     /// VERW and MOV of control registers with a LOCK prefix.
     LockPrefix,
+    /// PUSH of a segment register with a 32-bit operand.
+    SegmentPush,
+    /// Registers after a POPA that faults.
+    PartialPopa,
+    /// SYSRET outside 64-bit mode.
+    SysretMode,
     /// C1 after FCOMI and its kin.
     CompareC1,
     /// Condition codes of a comparison that raised an unmasked exception.
@@ -56,7 +62,7 @@ pub enum Difference {
 
 impl Difference {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::X87Pointers,
         Self::FxsaveReserved,
         Self::Approximation,
@@ -75,6 +81,9 @@ impl Difference {
         Self::CallTarget,
         Self::WordLoad,
         Self::LockPrefix,
+        Self::SegmentPush,
+        Self::PartialPopa,
+        Self::SysretMode,
         Self::CompareC1,
         Self::CompareUnmasked,
         Self::MmxTransition,
@@ -101,6 +110,9 @@ impl Difference {
             Self::CallTarget => "call to a non-canonical address (AMD)",
             Self::WordLoad => "MOVSXD of 16 bits (AMD)",
             Self::LockPrefix => "LOCK prefix (AMD)",
+            Self::SegmentPush => "push of a segment register (AMD)",
+            Self::PartialPopa => "POPA that faults (AMD)",
+            Self::SysretMode => "SYSRET in 32-bit mode (AMD)",
             Self::CompareC1 => "C1 of FCOMI (AMD)",
             Self::CompareUnmasked => "unmasked x87 comparison (AMD)",
             Self::MmxTransition => "MMX transition (AMD)",
@@ -166,6 +178,11 @@ impl Difference {
             Self::LockPrefix => {
                 "#UD before VERW and MOV of control registers, as SDM 2B has it; AMD ignores it or gives it a meaning."
             }
+            Self::SegmentPush => {
+                "Memory and its alignment are not compared: 16 of the 32 bits are written, as SDM 2B, PUSH has it for recent Intel processors; AMD writes all."
+            }
+            Self::PartialPopa => "Registers are not changed; AMD has changed those popped before the fault.",
+            Self::SysretMode => "#UD, as SDM 2B, SYSRET has it; AMD has the instruction there and gives #GP.",
             Self::CompareC1 => "Cleared, as SDM 2A, FCOMI has it; AMD leaves it.",
             Self::CompareUnmasked => {
                 "Not set, as SDM 2A, FCOM has it for an unmasked invalid operation and SDM 1 8.5.2 for an unmasked denormal; AMD sets them."
@@ -187,13 +204,25 @@ impl Difference {
             Self::ZeroMask => matches!(mnemonic, Maskmovq | Maskmovdqu),
             Self::CallTarget => code == Code::Call_rm64,
             Self::LockPrefix => mnemonic == Verw || matches!(code, Code::Mov_r64_cr | Code::Mov_cr_r64),
+            Self::SegmentPush => matches!(
+                code,
+                Code::Pushd_ES
+                    | Code::Pushd_CS
+                    | Code::Pushd_SS
+                    | Code::Pushd_DS
+                    | Code::Pushd_FS
+                    | Code::Pushd_GS
+            ),
+            Self::PartialPopa => matches!(mnemonic, Popa | Popad),
+            Self::SysretMode => mnemonic == Sysret,
             Self::WordLoad => code == Code::Movsxd_r16_rm16,
             Self::Approximation => matches!(mnemonic, Rcpps | Rcpss | Rsqrtps | Rsqrtss),
             Self::Transcendental => {
                 matches!(mnemonic, F2xm1 | Fyl2x | Fyl2xp1 | Fsin | Fcos | Fsincos | Fptan | Fpatan)
             }
             Self::PartialStore => {
-                matches!(mnemonic, Fnstenv | Fnsave | Fxsave | Fxsave64 | Enter) || is_far(code)
+                matches!(mnemonic, Fnstenv | Fnsave | Fxsave | Fxsave64 | Enter)
+                    || scope::is_far_memory_branch(code)
             }
             Self::FaultAddress => {
                 matches!(
@@ -216,12 +245,12 @@ impl Difference {
                         | Lgs
                         | Maskmovq
                         | Maskmovdqu
-                ) || is_far(code)
+                ) || scope::is_far_memory_branch(code)
             }
             Self::AlignmentCheck | Self::KernelPages => true,
             Self::NarrowBranch => {
                 use iced_x86::FlowControl as F;
-                !is_far(code)
+                !scope::is_far_memory_branch(code)
                     && mnemonic != Retf
                     && matches!(
                         code.flow_control(),
@@ -287,28 +316,19 @@ impl Difference {
             | Self::CallTarget
             | Self::WordLoad
             | Self::LockPrefix
+            | Self::SegmentPush
+            | Self::PartialPopa
+            | Self::SysretMode
             | Self::CompareC1
             | Self::CompareUnmasked
             | Self::MmxTransition => !*HOST_IS_INTEL,
         }
     }
 
-    fn applies(self, code: Code) -> bool {
+    /// Whether this difference can show in this instruction on this host.
+    pub fn applies(self, code: Code) -> bool {
         self.concerns(code) && self.shows_here()
     }
-}
-
-/// CALL and JMP through a far pointer.
-fn is_far(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Call_m1616
-            | Code::Call_m1632
-            | Code::Call_m1664
-            | Code::Jmp_m1616
-            | Code::Jmp_m1632
-            | Code::Jmp_m1664
-    )
 }
 
 /// The reason this case is not run at all on this host.
@@ -319,7 +339,10 @@ pub fn leaves_out(case: &Case) -> Option<Difference> {
     [Difference::WideFarPointer, Difference::RegisterPrefetch]
         .into_iter()
         .find(|difference| difference.applies(code))
-        .or_else(|| (narrow && Difference::NarrowBranch.applies(code)).then_some(Difference::NarrowBranch))
+        .or_else(|| {
+            (narrow && case.mode == Mode::Long && Difference::NarrowBranch.applies(code))
+                .then_some(Difference::NarrowBranch)
+        })
 }
 
 fn is_prefix(byte: u8) -> bool {
@@ -359,6 +382,8 @@ pub fn allowed_end(case: &Case, host: End, interpreter: End) -> Option<Differenc
         (_, Some(UD)) if is_locked_otherwise(case) => {
             return Difference::LockPrefix.shows_here().then_some(Difference::LockPrefix);
         }
+        (Some(GP), Some(UD)) if case.mode == Mode::Compatibility => Difference::SysretMode,
+        (Some(AC), None) if Difference::SegmentPush.applies(code) => Difference::SegmentPush,
         (Some(AC), None) if Difference::WordLoad.applies(code) => Difference::WordLoad,
         (Some(GP), None) if case.state.gpr[1] & count_mask(case) == 0 => Difference::RepeatedIo,
         (Some(PF | AC), Some(GP)) => Difference::FarReturn,
@@ -455,7 +480,7 @@ pub const APPROXIMATION: f32 = 3.0 / 4096.0;
 pub fn operand_address(case: &Case) -> Option<u64> {
     let instruction = &case.instruction;
     let operand = (0..instruction.op_count()).find(|&i| instruction.op_kind(i) == OpKind::Memory)?;
-    instruction.virtual_address(operand, 0, |register, _, _| {
+    let address = instruction.virtual_address(operand, 0, |register, _, _| {
         Some(if register.is_segment_register() {
             match register {
                 iced_x86::Register::FS => case.state.fs_base,
@@ -464,8 +489,16 @@ pub fn operand_address(case: &Case) -> Option<u64> {
             }
         } else {
             let value = case.state.gpr[register.full_register().number()];
-            if register.is_gpr32() { value & 0xffff_ffff } else { value }
+            match register.size() {
+                2 => value & 0xffff,
+                4 => value & 0xffff_ffff,
+                _ => value,
+            }
         })
+    })?;
+    Some(match case.mode {
+        Mode::Long => address,
+        Mode::Compatibility => address & 0xffff_ffff,
     })
 }
 

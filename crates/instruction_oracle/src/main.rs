@@ -17,7 +17,7 @@ mod command {
 
     use anyhow::{Result, anyhow};
     use clap::Parser;
-    use instruction_oracle::case::Engine;
+    use instruction_oracle::case::{Engine, Mode};
     use instruction_oracle::compare::compare;
     use instruction_oracle::coverage;
     use instruction_oracle::generate::Generator;
@@ -37,6 +37,9 @@ mod command {
         /// Only this iced-x86 Code, for example Add_rm8_r8.
         #[arg(long)]
         code: Option<String>,
+        /// The mode of the instruction named by --code: 64 or 32 bits.
+        #[arg(long, default_value_t = 64)]
+        bits: u32,
         /// Only the case with this number, and everything about it; needs --code.
         #[arg(long, requires = "code")]
         case: Option<u64>,
@@ -54,9 +57,11 @@ mod command {
         let mut native = Native::new()?;
         let mut generator = Generator::new(native.has_segment_bases());
         let mut interpreter = Interpreter::new();
+        let mode = Mode::ALL.into_iter().find(|mode| mode.bits() == arguments.bits);
+        let mode = mode.ok_or_else(|| anyhow!("--bits is 64 or 32, not {}", arguments.bits))?;
         let code = arguments.code.as_deref().map(runner::code_named).transpose()?;
         if let (Some(code), Some(number)) = (code, arguments.case) {
-            let origin = Origin { seed: arguments.seed, code, number };
+            let origin = Origin { seed: arguments.seed, mode, code, number };
             let case = origin.case(&mut generator).map_err(|failure| anyhow!("no such case: {failure:?}"))?;
             print!("{case:?}");
             let host = native.run(&case);
@@ -71,7 +76,7 @@ mod command {
         }
         let mut plan = Plan::all(arguments.seed, arguments.cases);
         if let Some(code) = code {
-            plan.codes = vec![code];
+            plan.codes = vec![(mode, code)];
             plan.cases_per_code = arguments.cases;
         }
         let report = runner::run(&plan, &mut generator, &mut native, &mut interpreter);

@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Result, bail};
 use iced_x86::Code;
 
-use crate::case::{Case, End, Engine, Outcome};
+use crate::case::{Case, End, Engine, Mode, Outcome};
 use crate::compare::{Mismatch, compare};
 use crate::differences::{self, Difference};
 use crate::generate::{Failure, Generator};
@@ -18,8 +18,8 @@ use crate::scope;
 pub struct Plan {
     /// Decides everything random.
     pub seed: u64,
-    /// The instructions.
-    pub codes: Vec<Code>,
+    /// The instructions, each with the mode it runs in.
+    pub codes: Vec<(Mode, Code)>,
     /// Instructions left out because the host's processor lacks a feature.
     pub host_lacks: BTreeMap<Code, &'static str>,
     /// Cases of each.
@@ -31,9 +31,11 @@ pub struct Plan {
 impl Plan {
     /// At least `cases` cases, spread evenly over all instructions that are compared and the host has.
     pub fn all(seed: u64, cases: u64) -> Self {
+        let all =
+            || Mode::ALL.into_iter().flat_map(|mode| scope::compared(mode).map(move |code| (mode, code)));
         let host_lacks: BTreeMap<Code, &'static str> =
-            scope::compared().filter_map(|code| Some((code, scope::host_lacks(code)?))).collect();
-        let codes: Vec<Code> = scope::compared().filter(|code| !host_lacks.contains_key(code)).collect();
+            all().filter_map(|(_, code)| Some((code, scope::host_lacks(code)?))).collect();
+        let codes: Vec<(Mode, Code)> = all().filter(|(_, code)| !host_lacks.contains_key(code)).collect();
         let cases_per_code = cases.div_ceil(codes.len() as u64);
         Self { seed, codes, host_lacks, cases_per_code, first_case: 0 }
     }
@@ -44,6 +46,8 @@ impl Plan {
 pub struct Origin {
     /// The seed.
     pub seed: u64,
+    /// The mode.
+    pub mode: Mode,
     /// The instruction asked for.
     pub code: Code,
     /// Its number.
@@ -53,8 +57,10 @@ pub struct Origin {
 impl Origin {
     /// The case. It depends on nothing but the origin.
     pub fn case(self, generator: &mut Generator) -> Result<Case, Failure> {
-        let mixed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.code as u64) << 40 ^ self.number;
-        generator.case(&mut Random::new(mixed), self.code)
+        let mode = u64::from(self.mode.bits()) << 56;
+        let mixed =
+            mode ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.code as u64) << 40 ^ self.number;
+        generator.case(&mut Random::new(mixed), self.mode, self.code)
     }
 }
 
@@ -73,8 +79,8 @@ pub struct Disagreement {
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { seed, code, number } = self.origin;
-        writeln!(f, "--seed {seed} --code {code:?} --case {number}")?;
+        let Origin { seed, mode, code, number } = self.origin;
+        writeln!(f, "--seed {seed} --bits {} --code {code:?} --case {number}", mode.bits())?;
         write!(f, "{:?}  host: {:x?}", self.case, self.host.end)?;
         for mismatch in &self.mismatches {
             write!(f, "\n  {mismatch}")?;
@@ -100,7 +106,7 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// By the instruction that ran, which with a random prefix is not always the one asked for.
-    pub tallies: BTreeMap<Code, Tally>,
+    pub tallies: BTreeMap<(Mode, Code), Tally>,
     /// Instructions no case could be made for.
     pub failures: BTreeMap<Code, Failure>,
     /// Instructions left out because the host's processor lacks a feature.
@@ -128,8 +134,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (code, tally) in self.tallies.iter().filter(|(_, tally)| tally.disagreements > 0) {
-            writeln!(f, "{code:?}: {} of {} cases differ", tally.disagreements, tally.compared)?;
+        for ((mode, code), tally) in self.tallies.iter().filter(|(_, tally)| tally.disagreements > 0) {
+            let bits = mode.bits();
+            writeln!(
+                f,
+                "{code:?} ({bits} bits): {} of {} cases differ",
+                tally.disagreements, tally.compared
+            )?;
             for disagreement in &tally.first {
                 writeln!(f, "{disagreement}\n")?;
             }
@@ -168,9 +179,9 @@ pub fn run(
     interpreter: &mut dyn Engine,
 ) -> Report {
     let mut report = Report { host_lacks: plan.host_lacks.clone(), ..Report::default() };
-    for &code in &plan.codes {
+    for &(mode, code) in &plan.codes {
         for number in plan.first_case..plan.first_case + plan.cases_per_code {
-            let origin = Origin { seed: plan.seed, code, number };
+            let origin = Origin { seed: plan.seed, mode, code, number };
             let case = match origin.case(generator) {
                 Ok(case) => case,
                 Err(failure) => {
@@ -184,7 +195,7 @@ pub fn run(
             }
             let expected = host.run(&case);
             let actual = interpreter.run(&case);
-            let tally = report.tallies.entry(case.code()).or_default();
+            let tally = report.tallies.entry((mode, case.code())).or_default();
             tally.compared += 1;
             tally.retired += u64::from(expected.end == End::Retired);
             let mismatches = compare(&case, &expected, &actual);

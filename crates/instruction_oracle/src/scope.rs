@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeInfo};
+use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeInfo, OpCodeOperandKind};
+
+use crate::case::Mode;
 
 /// Why an instruction is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exclusion {
-    /// Not an instruction of 64-bit mode.
+    /// Not an instruction of the mode.
     OtherModes,
     /// The processor model does not offer it.
     NotInModel,
@@ -27,11 +29,13 @@ pub enum Exclusion {
     HostHypervisor,
     /// Processors have it, the manual does not.
     Undocumented,
+    /// It leads out of the mode.
+    LeavesMode,
 }
 
 impl Exclusion {
     /// All of them, in the order the table of coverage has.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OtherModes,
         Self::NotInModel,
         Self::NotIntel,
@@ -42,28 +46,33 @@ impl Exclusion {
         Self::HostXcr0,
         Self::HostHypervisor,
         Self::Undocumented,
+        Self::LeavesMode,
     ];
 }
 
 impl Exclusion {
     /// Whether the interpreter has the instruction all the same.
     pub fn is_implemented(self) -> bool {
-        !matches!(self, Self::OtherModes | Self::NotInModel | Self::NotIntel | Self::TwoInstructions)
+        !matches!(
+            self,
+            Self::OtherModes | Self::NotInModel | Self::NotIntel | Self::TwoInstructions | Self::LeavesMode
+        )
     }
 }
 
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::OtherModes => "not an instruction of 64-bit mode",
+            Self::OtherModes => "not an instruction of the mode",
             Self::NotInModel => "the processor model does not offer it",
-            Self::NotIntel => "Intel's processors do not have it in 64-bit mode",
+            Self::NotIntel => "Intel's processors do not have it in the mode",
             Self::TwoInstructions => "WAIT and a second instruction, which are compared by themselves",
             Self::EntersKernel => "goes on in the host's kernel",
             Self::NotRepeatable => "its result is time, chance or a processor's identity",
             Self::HostKernel => "depends on what the host's kernel allows or emulates",
             Self::HostXcr0 => "its memory operand depends on the host's XCR0",
             Self::HostHypervisor => "a hypervisor below the host's kernel would see it",
+            Self::LeavesMode => "it leads out of the 32-bit mode, or needs 32-bit selectors",
             Self::Undocumented => "the manual does not have it: the interpreter takes it for its neighbour",
         })
     }
@@ -141,10 +150,14 @@ fn in_model(code: Code) -> bool {
         || code.cpuid_features().iter().all(|feature| MODEL.contains(feature) || HINTS.contains(feature))
 }
 
-/// Why this instruction is not compared; `None` if it is.
-pub fn exclusion(code: Code) -> Option<Exclusion> {
+/// Why this instruction is not compared in this mode; `None` if it is.
+pub fn exclusion(code: Code, mode: Mode) -> Option<Exclusion> {
     let info = code.op_code();
-    if !info.is_instruction() || !info.mode64() {
+    let (in_mode, intel) = match mode {
+        Mode::Long => (info.mode64(), info.intel_decoder64()),
+        Mode::Compatibility => (info.mode32(), info.intel_decoder32()),
+    };
+    if !info.is_instruction() || !in_mode {
         return Some(Exclusion::OtherModes);
     }
     let encoding_in_model = matches!(info.encoding(), EncodingKind::Legacy | EncodingKind::VEX);
@@ -152,13 +165,33 @@ pub fn exclusion(code: Code) -> Option<Exclusion> {
         return Some(Exclusion::NotInModel);
     }
     // Decoded only when the decoder is told to expect the instructions of some other processor.
-    if !info.intel_decoder64() || info.decoder_option() != 0 {
+    if !intel || info.decoder_option() != 0 {
         return Some(Exclusion::NotIntel);
     }
     if info.fwait() {
         return Some(Exclusion::TwoInstructions);
     }
+    use Mnemonic::{Iret, Iretd, Retf};
+    let far_branch = matches!(info.op0_kind(), OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2)
+        || is_far_memory_branch(code)
+        || matches!(info.mnemonic(), Retf | Iret | Iretd);
+    if mode == Mode::Compatibility && far_branch {
+        return Some(Exclusion::LeavesMode);
+    }
     by_mnemonic(info)
+}
+
+/// CALL and JMP through a far pointer in memory.
+pub fn is_far_memory_branch(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Call_m1616
+            | Code::Call_m1632
+            | Code::Call_m1664
+            | Code::Jmp_m1616
+            | Code::Jmp_m1632
+            | Code::Jmp_m1664
+    )
 }
 
 fn by_mnemonic(info: &OpCodeInfo) -> Option<Exclusion> {
@@ -216,7 +249,7 @@ pub fn host_is_intel() -> bool {
     [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
 }
 
-/// The instructions that are compared.
-pub fn compared() -> impl Iterator<Item = Code> {
-    Code::values().filter(|&code| exclusion(code).is_none())
+/// The instructions that are compared in this mode.
+pub fn compared(mode: Mode) -> impl Iterator<Item = Code> {
+    Code::values().filter(move |&code| exclusion(code, mode).is_none())
 }

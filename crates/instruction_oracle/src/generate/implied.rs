@@ -3,7 +3,7 @@
 
 use iced_x86::{Code, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
-use crate::case::{Patch, STACK, State, selectors};
+use crate::case::{Mode, Patch, STACK, State, selectors};
 use crate::random::Random;
 use crate::values::{self, Lanes, Pool};
 
@@ -50,13 +50,14 @@ pub(super) fn fixed_register(code: Code) -> Option<usize> {
 pub(super) fn stack_adjustment(code: Code) -> u64 {
     match code {
         Code::Pop_rm16 => 2,
+        Code::Pop_rm32 => 4,
         Code::Pop_rm64 => 8,
         _ => 0,
     }
 }
 
 /// Bytes for a memory operand.
-pub(super) fn content(random: &mut Random, code: Code, pool: &Pool) -> Vec<u8> {
+pub(super) fn content(random: &mut Random, mode: Mode, code: Code, pool: &Pool) -> Vec<u8> {
     let size = code.op_code().memory_size();
     match size {
         MemorySize::Float32 if size.size() == 4 && is_x87(code) => {
@@ -69,11 +70,13 @@ pub(super) fn content(random: &mut Random, code: Code, pool: &Pool) -> Vec<u8> {
         MemorySize::Bcd => values::decimal(random).to_vec(),
         MemorySize::FpuEnv14 | MemorySize::FpuState94 => x87_image(random, size.size(), 2),
         MemorySize::FpuEnv28 | MemorySize::FpuState108 => x87_image(random, size.size(), 4),
-        MemorySize::Fxsave_512Byte | MemorySize::Fxsave64_512Byte => fxsave_image(random, pool),
+        MemorySize::Fxsave_512Byte | MemorySize::Fxsave64_512Byte => fxsave_image(random, mode, pool),
         MemorySize::SegPtr16 | MemorySize::SegPtr32 | MemorySize::SegPtr64 => {
             far_pointer(random, code, size.size() - 2)
         }
-        MemorySize::QwordOffset => place::indirect_target(random).to_le_bytes().to_vec(),
+        MemorySize::QwordOffset | MemorySize::DwordOffset | MemorySize::WordOffset => {
+            place::indirect_target(random).to_le_bytes()[..size.size()].to_vec()
+        }
         _ if code == Code::Ldmxcsr_m32 => {
             let value =
                 if random.percent(90) { registers::mxcsr(random) } else { random.bits() as u32 & !MXCSR_MM };
@@ -131,8 +134,8 @@ fn x87_image(random: &mut Random, size: usize, unit: usize) -> Vec<u8> {
     image
 }
 
-fn fxsave_image(random: &mut Random, pool: &Pool) -> Vec<u8> {
-    let (mut state, _) = registers::random_state(random, None);
+fn fxsave_image(random: &mut Random, mode: Mode, pool: &Pool) -> Vec<u8> {
+    let (mut state, _) = registers::random_state(random, mode, None);
     state.fpu.xmm = std::array::from_fn(|_| pool.vector(random));
     let mut image = state.fpu.to_image();
     if random.percent(10) {
@@ -158,8 +161,14 @@ fn branch_selector(random: &mut Random) -> u16 {
 }
 
 /// XLAT: its operand is `[RBX + AL]`.
-pub(super) fn xlat(random: &mut Random, instruction: &mut Instruction, state: &mut State, target: u64) {
-    let narrow = random.percent(15);
+pub(super) fn xlat(
+    random: &mut Random,
+    mode: Mode,
+    instruction: &mut Instruction,
+    state: &mut State,
+    target: u64,
+) {
+    let narrow = mode == Mode::Compatibility || random.percent(15);
     instruction.set_op_kind(0, OpKind::Memory);
     instruction.set_memory_base(if narrow { Register::EBX } else { Register::RBX });
     instruction.set_memory_index(Register::AL);
@@ -218,11 +227,12 @@ pub(super) fn fix_up(
     let code = instruction.code();
     let rsp = state.gpr[RSP];
     match instruction.mnemonic() {
+        Bound => bound(random, instruction, state, patches),
         Jmp | Call => indirect_branch(random, instruction, state),
         Ret => patch(patches, rsp, place::indirect_target(random).to_le_bytes()),
         Retf => far_return(random, code, state, patches),
         Iret | Iretd | Iretq => interrupt_return(random, code, state, patches),
-        Popf | Popfq => {
+        Popf | Popfd | Popfq => {
             // With TF set, the harness would be stepped.
             let flags = random.bits() & 0xffff_ffff & !0x100;
             patch(patches, rsp, flags.to_le_bytes());
@@ -237,7 +247,7 @@ pub(super) fn fix_up(
         Leave => {
             state.gpr[RBP] = place::stack_address(random);
         }
-        Loop | Loope | Loopne | Jrcxz | Jecxz if random.percent(60) => {
+        Loop | Loope | Loopne | Jrcxz | Jecxz | Jcxz if random.percent(60) => {
             state.gpr[RCX] = random.below(3) | if random.percent(30) { 1 << 32 } else { 0 };
         }
         Rol | Ror | Rcl | Rcr | Shl | Shr | Sal | Sar | Shld | Shrd if counts_with_cl(instruction) => {
@@ -343,6 +353,16 @@ fn enter(random: &mut Random, instruction: &mut Instruction, state: &mut State) 
     }
 }
 
+/// Bounds around the index, mostly.
+fn bound(random: &mut Random, instruction: &Instruction, state: &State, patches: &mut [Patch]) {
+    let size = instruction.op0_register().size();
+    let index = state.gpr[instruction.op0_register().full_register().number()];
+    if let (Some(patch), true) = (patches.first_mut(), random.percent(70)) {
+        let bounds = [index.wrapping_sub(random.below(3)), index.wrapping_add(random.below(3))];
+        patch.bytes = words(&bounds, size);
+    }
+}
+
 /// Makes the quotient fit most of the time.
 fn division(random: &mut Random, instruction: &Instruction, state: &mut State, patches: &[Patch]) {
     let size = match instruction.op0_kind() {
@@ -372,7 +392,9 @@ fn division(random: &mut Random, instruction: &Instruction, state: &mut State, p
         }
         _ => high,
     };
-    if size == 1 {
+    if size == 1 && addresses_with(instruction, RAX) {
+        // The dividend is what the address makes it.
+    } else if size == 1 {
         state.gpr[RAX] = state.gpr[RAX] & !0xff00 | (high & 0xff) << 8;
     } else if !addresses_with(instruction, RDX) && instruction.op0_register().full_register() != Register::RDX
     {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpKind, Register};
 
-use crate::case::{Case, ENTRY, Encoding, Patch, Prelude, State};
+use crate::case::{Case, ENTRY, Encoding, Mode, Patch, Prelude, State};
 use crate::random::Random;
 use crate::scope;
 use crate::values::Pool;
@@ -29,7 +29,7 @@ pub enum Failure {
 
 /// Makes cases.
 pub struct Generator {
-    encoder: Encoder,
+    encoders: [Encoder; 2],
     segment_bases: bool,
 }
 
@@ -42,15 +42,15 @@ impl fmt::Debug for Generator {
 impl Generator {
     /// A generator; `segment_bases` says whether the engines can load FS and GS bases.
     pub fn new(segment_bases: bool) -> Self {
-        Self { encoder: Encoder::new(64), segment_bases }
+        Self { encoders: Mode::ALL.map(|mode| Encoder::new(mode.bits())), segment_bases }
     }
 
     /// A case for `code`. With some chance its bytes get one more prefix, and it is then one for another code.
-    pub fn case(&mut self, random: &mut Random, code: Code) -> Result<Case, Failure> {
+    pub fn case(&mut self, random: &mut Random, mode: Mode, code: Code) -> Result<Case, Failure> {
         let mut failure = Failure::Encoder(String::new());
         // High byte registers and REX prefixes exclude each other, and the like: try again.
         for _ in 0..50 {
-            match self.attempt(random, code) {
+            match self.attempt(random, mode, code) {
                 Ok(case) => return Ok(case),
                 Err(other) => failure = other,
             }
@@ -58,47 +58,54 @@ impl Generator {
         Err(failure)
     }
 
-    fn attempt(&mut self, random: &mut Random, code: Code) -> Result<Case, Failure> {
+    fn attempt(&mut self, random: &mut Random, mode: Mode, code: Code) -> Result<Case, Failure> {
         let has_alternative = code.op_code().op_kinds().iter().any(|kind| format_is_alternative(*kind));
         let memory_form = has_alternative && random.percent(45);
-        let (mut instruction, memory) = operands::explicit_operands(random, code, memory_form)
+        let (mut instruction, memory) = operands::explicit_operands(random, mode, code, memory_form)
             .map_err(|error| Failure::Operand(format!("{:?}", error.0)))?;
-        let (mut state, pool) = registers::random_state(random, implied::lanes(code));
+        let (mut state, pool) = registers::random_state(random, mode, implied::lanes(code));
         let mut patches = Vec::new();
-        self.memory_operand(random, &mut instruction, memory, &mut state, &pool, &mut patches);
+        self.memory_operand(random, mode, &mut instruction, memory, &mut state, &pool, &mut patches);
         prefixes(random, &mut instruction, memory);
         implied::fix_up(random, &mut instruction, &mut state, &mut patches);
+        if mode == Mode::Compatibility {
+            // There are no upper halves to begin with.
+            state.gpr[..8].iter_mut().for_each(|register| *register &= 0xffff_ffff);
+        }
         // The bases are loaded with WRFSBASE and WRGSBASE, which refuse other addresses.
         debug_assert!(place::is_canonical(state.fs_base) && place::is_canonical(state.gs_base));
 
-        let encoded = self.encoder.encode(&instruction, ENTRY);
+        let encoder = &mut self.encoders[mode as usize];
+        let encoded = encoder.encode(&instruction, ENTRY);
         // Taken in any case: a failed attempt leaves bytes behind.
-        let mut bytes = self.encoder.take_buffer();
+        let mut bytes = encoder.take_buffer();
         encoded.map_err(|error| Failure::Encoder(error.to_string()))?;
-        let mut decoded = Case::decode(&bytes);
+        let mut decoded = Case::decode(&bytes, mode);
         let mut extended = [&[0], bytes.as_slice()].concat();
         if decoded.code() != code {
             return Err(Failure::DecodesAs(decoded.code()));
         }
         if random.percent(4) {
             extended[0] = random.pick(&[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
-            let with_prefix = Case::decode(&extended);
+            let with_prefix = Case::decode(&extended, mode);
             let locked = extended[0] == 0xf0 && with_prefix.code() == Code::INVALID && extended.len() < 15;
             // A shorter immediate would leave bytes behind the instruction.
             let whole = with_prefix.len() == extended.len();
-            if whole && acceptable(&extended, &decoded, &with_prefix) || locked {
+            if whole && acceptable(&extended, mode, &decoded, &with_prefix) || locked {
                 bytes = std::mem::take(&mut extended);
                 decoded = with_prefix;
             }
         }
         let encoding = Encoding::new(&bytes).ok_or_else(|| Failure::Encoder("too long".to_owned()))?;
         let prelude = prelude(random, &mut state);
-        Ok(Case { instruction: decoded, encoding, state, prelude, patches })
+        Ok(Case { mode, instruction: decoded, encoding, state, prelude, patches })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is one thing a case is made of")]
     fn memory_operand(
         &self,
         random: &mut Random,
+        mode: Mode,
         instruction: &mut Instruction,
         memory: MemoryOperand,
         state: &mut State,
@@ -119,19 +126,21 @@ impl Generator {
             crate::values::integer(random)
         };
         if accesses {
-            patches.push(Patch { address: target, bytes: implied::content(random, code, pool) });
+            patches.push(Patch { address: target, bytes: implied::content(random, mode, code, pool) });
         }
         if let MemoryOperand::Offset(_) = memory {
             instruction.set_op_kind(index, OpKind::Memory);
             instruction.set_memory_displacement64(target);
-            instruction.set_memory_displ_size(if random.percent(20) { 4 } else { 8 });
+            let narrow = mode == Mode::Compatibility || random.percent(20);
+            instruction.set_memory_displ_size(if narrow { 4 } else { 8 });
             return;
         }
         if code == Code::Xlat_m8 {
-            implied::xlat(random, instruction, state, target);
+            implied::xlat(random, mode, instruction, state, target);
             return;
         }
         let constraints = place::Constraints {
+            mode,
             fixed: implied::fixed_register(code),
             stack_adjustment: implied::stack_adjustment(code),
             segment_bases: self.segment_bases,
@@ -177,12 +186,12 @@ fn prefixes(random: &mut Random, instruction: &mut Instruction, memory: MemoryOp
 }
 
 /// Whether bytes with one more prefix are still an instruction that may run natively on the state made for the original.
-fn acceptable(bytes: &[u8], original: &Instruction, with_prefix: &Instruction) -> bool {
+fn acceptable(bytes: &[u8], mode: Mode, original: &Instruction, with_prefix: &Instruction) -> bool {
     let code = with_prefix.code();
     // A REP prefix on a string instruction made without one would count through all of RCX; a segment override can reach the
     // harness's own memory.
     code != Code::INVALID
-        && scope::exclusion(code).is_none()
+        && scope::exclusion(code, mode).is_none()
         && (original.has_rep_prefix() || !with_prefix.has_rep_prefix() || !original.is_string_instruction())
         && (original.has_repne_prefix()
             || !with_prefix.has_repne_prefix()

@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction, OpCodeOperandKind, OpKind, Register};
 
-use crate::case::STACK;
+use crate::case::{Mode, STACK};
 use crate::random::Random;
 use crate::values;
 
@@ -26,6 +26,7 @@ pub(super) struct NoOperand(pub(super) OpCodeOperandKind);
 /// Sets every operand of a fresh instruction; memory operands are chosen but not yet addressed.
 pub(super) fn explicit_operands(
     random: &mut Random,
+    mode: Mode,
     code: Code,
     memory_form: bool,
 ) -> Result<(Instruction, MemoryOperand), NoOperand> {
@@ -33,10 +34,14 @@ pub(super) fn explicit_operands(
     instruction.set_code(code);
     let mut memory = MemoryOperand::Absent;
     // String instructions choose one address size for all of their operands.
-    let narrow_strings = random.percent(15);
+    let strings = match mode {
+        Mode::Long if random.percent(85) => Strings::Bits64,
+        Mode::Compatibility if random.percent(3) => Strings::Bits16,
+        _ => Strings::Bits32,
+    };
     let mut immediates = 0;
     for (index, &kind) in (0u32..).zip(code.op_code().op_kinds()) {
-        match operand(random, kind, memory_form, narrow_strings)? {
+        match operand(random, mode, kind, memory_form, strings)? {
             Operand::Register(register) => {
                 instruction.set_op_kind(index, OpKind::Register);
                 instruction.set_op_register(index, register);
@@ -48,9 +53,13 @@ pub(super) fn explicit_operands(
                 instruction.set_op_kind(index, kind);
                 set_immediate(&mut instruction, kind, value);
             }
-            Operand::Branch(target) => {
-                instruction.set_op_kind(index, OpKind::NearBranch64);
-                instruction.set_near_branch64(target);
+            Operand::Branch(kind, target) => {
+                instruction.set_op_kind(index, kind);
+                match kind {
+                    OpKind::NearBranch16 => instruction.set_near_branch16(target as u16),
+                    OpKind::NearBranch32 => instruction.set_near_branch32(target as u32),
+                    _ => instruction.set_near_branch64(target),
+                }
             }
             Operand::Implied(kind) => instruction.set_op_kind(index, kind),
             Operand::Modrm => memory = MemoryOperand::Modrm(index),
@@ -60,10 +69,18 @@ pub(super) fn explicit_operands(
     Ok((instruction, memory))
 }
 
+/// The width of the pointers of a string instruction.
+#[derive(Clone, Copy, Debug)]
+enum Strings {
+    Bits16,
+    Bits32,
+    Bits64,
+}
+
 enum Operand {
     Register(Register),
     Immediate(OpKind, u64),
-    Branch(u64),
+    Branch(OpKind, u64),
     Implied(OpKind),
     Modrm,
     Offset,
@@ -90,12 +107,17 @@ fn register(random: &mut Random, first: Register, count: u32) -> Operand {
 
 fn operand(
     random: &mut Random,
+    mode: Mode,
     kind: OpCodeOperandKind,
     memory_form: bool,
-    narrow_strings: bool,
+    strings: Strings,
 ) -> Result<Operand, NoOperand> {
     use OpCodeOperandKind as K;
-    let string = |wide, narrow| Operand::Implied(if narrow_strings { narrow } else { wide });
+    let string = |kinds: [OpKind; 3]| Operand::Implied(kinds[strings as usize]);
+    let general = if mode == Mode::Long { 16 } else { 8 };
+    let near = |random: &mut Random| {
+        if random.percent(97) { place::branch_target(random) } else { STACK - 0x100 }
+    };
     Ok(match kind {
         K::mem => Operand::Modrm,
         K::mem_offs => Operand::Offset,
@@ -104,22 +126,22 @@ fn operand(
         {
             Operand::Modrm
         }
-        K::r8_or_mem | K::r8_reg | K::r8_opcode => byte_register(random),
+        K::r8_or_mem | K::r8_reg | K::r8_opcode => byte_register(random, mode),
         K::r16_or_mem | K::r16_reg | K::r16_reg_mem | K::r16_rm | K::r16_opcode => {
-            register(random, Register::AX, 16)
+            register(random, Register::AX, general)
         }
         K::r32_or_mem | K::r32_reg | K::r32_reg_mem | K::r32_rm | K::r32_opcode | K::r32_vvvv => {
-            register(random, Register::EAX, 16)
+            register(random, Register::EAX, general)
         }
         K::r64_or_mem | K::r64_reg | K::r64_reg_mem | K::r64_rm | K::r64_opcode | K::r64_vvvv => {
-            register(random, Register::RAX, 16)
+            register(random, Register::RAX, general)
         }
         K::mm_or_mem | K::mm_reg | K::mm_rm => register(random, Register::MM0, 8),
-        K::xmm_or_mem | K::xmm_reg | K::xmm_rm => register(random, Register::XMM0, 16),
+        K::xmm_or_mem | K::xmm_reg | K::xmm_rm => register(random, Register::XMM0, general),
         K::seg_reg => register(random, Register::ES, 6),
         K::cr_reg => {
             let valid = [Register::CR0, Register::CR2, Register::CR3, Register::CR4, Register::CR8];
-            Operand::Register(random.pick(&valid))
+            Operand::Register(random.pick(&valid[..if mode == Mode::Long { 5 } else { 4 }]))
         }
         K::dr_reg => register(random, Register::DR0, 8),
         K::es => Operand::Register(Register::ES),
@@ -145,13 +167,15 @@ fn operand(
         K::imm32 => Operand::Immediate(OpKind::Immediate32, values::integer(random)),
         K::imm32sex64 => Operand::Immediate(OpKind::Immediate32to64, values::integer(random)),
         K::imm64 => Operand::Immediate(OpKind::Immediate64, values::integer(random)),
-        K::br64_1 => Operand::Branch(short_target(random)),
-        K::br64_4 => {
-            Operand::Branch(if random.percent(97) { place::branch_target(random) } else { STACK - 0x100 })
-        }
-        K::seg_rSI => string(OpKind::MemorySegRSI, OpKind::MemorySegESI),
-        K::es_rDI => string(OpKind::MemoryESRDI, OpKind::MemoryESEDI),
-        K::seg_rDI => string(OpKind::MemorySegRDI, OpKind::MemorySegEDI),
+        K::br16_1 => Operand::Branch(OpKind::NearBranch16, short_target(random)),
+        K::br16_2 => Operand::Branch(OpKind::NearBranch16, near(random)),
+        K::br32_1 => Operand::Branch(OpKind::NearBranch32, short_target(random)),
+        K::br32_4 => Operand::Branch(OpKind::NearBranch32, near(random)),
+        K::br64_1 => Operand::Branch(OpKind::NearBranch64, short_target(random)),
+        K::br64_4 => Operand::Branch(OpKind::NearBranch64, near(random)),
+        K::seg_rSI => string([OpKind::MemorySegSI, OpKind::MemorySegESI, OpKind::MemorySegRSI]),
+        K::es_rDI => string([OpKind::MemoryESDI, OpKind::MemoryESEDI, OpKind::MemoryESRDI]),
+        K::seg_rDI => string([OpKind::MemorySegDI, OpKind::MemorySegEDI, OpKind::MemorySegRDI]),
         K::seg_rBX_al => {
             // XLAT's operand, as iced-x86 writes it.
             return Ok(Operand::Modrm);
@@ -160,9 +184,10 @@ fn operand(
     })
 }
 
-fn byte_register(random: &mut Random) -> Operand {
-    // AL to BL, SPL to DIL, AH to BH, R8L to R15L.
-    register(random, Register::AL, Register::R15L as u32 - Register::AL as u32 + 1)
+fn byte_register(random: &mut Random, mode: Mode) -> Operand {
+    // AL to BL, AH to BH; then SPL to DIL, R8L to R15L.
+    let last = if mode == Mode::Long { Register::R15L } else { Register::BH };
+    register(random, Register::AL, last as u32 - Register::AL as u32 + 1)
 }
 
 /// Shift counts, rounding controls and shuffles are small; the rest of the byte is tried too.

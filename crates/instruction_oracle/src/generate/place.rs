@@ -2,7 +2,7 @@
 
 use iced_x86::{Instruction, OpKind, Register};
 
-use crate::case::{CODE, DATA, DATA_SIZE, DATA_WRITABLE, ENTRY, STACK, STACK_SIZE, State};
+use crate::case::{CODE, DATA, DATA_SIZE, DATA_WRITABLE, ENTRY, Mode, STACK, STACK_SIZE, State};
 use crate::random::Random;
 use crate::values;
 
@@ -70,6 +70,8 @@ pub(super) fn is_canonical(address: u64) -> bool {
 /// What [`address_operand`] has to keep to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Constraints {
+    /// The mode.
+    pub(super) mode: Mode,
     /// Number of a register whose value the instruction needs as it is.
     pub(super) fixed: Option<usize>,
     /// Added to the address before it is used: POP through RSP.
@@ -109,13 +111,21 @@ pub(super) fn address_operand(
     constraints: Constraints,
 ) {
     instruction.set_op_kind(index, OpKind::Memory);
-    let target = if constraints.accesses && random.percent(1) { non_canonical(random) } else { target };
+    let long = constraints.mode == Mode::Long;
+    let target = match (long, constraints.accesses && random.percent(1)) {
+        (true, true) => non_canonical(random),
+        (true, false) => target,
+        (false, _) => target & 0xffff_ffff,
+    };
+    if !long && constraints.segment_bases && random.percent(5) {
+        return word_addressed(random, instruction, state, target);
+    }
     let effective = segment(random, instruction, state, target, constraints);
     // Not up to the last bytes: where an operand wraps around 4 GiB, processors differ.
     let fits_32 = effective < (1 << 32) - 1024;
-    let narrow = fits_32 && random.percent(15);
+    let narrow = !long || fits_32 && random.percent(15);
     let form = random.below(12);
-    if form == 0 && displacement_reaches(effective.wrapping_sub(ENTRY)) {
+    if form == 0 && long && displacement_reaches(effective.wrapping_sub(ENTRY)) {
         // RIP-relative; iced takes the absolute target.
         instruction.set_memory_base(if narrow { Register::EIP } else { Register::RIP });
         instruction.set_memory_displacement64(effective);
@@ -143,13 +153,21 @@ fn segment(
 ) -> u64 {
     let chance = random.below(100);
     if chance < 5 {
-        // Without effect in 64-bit mode, but for stack-segment faults.
+        // Without effect: in 64-bit mode always, in 32-bit mode because all of them are flat, but CS cannot be written.
         let ignored = [Register::ES, Register::CS, Register::SS, Register::DS];
         instruction.set_segment_prefix(random.pick(&ignored));
         return target;
     }
     if chance >= 13 || !constraints.segment_bases {
         return target;
+    }
+    if constraints.mode == Mode::Compatibility {
+        // The base has 32 bits, and the sum wraps. The operand itself does not.
+        let effective = target.wrapping_sub(values::integer(random)) & 0xffff_ffff;
+        let effective = if effective < (1 << 32) - 1024 { effective } else { target };
+        let base = target.wrapping_sub(effective) & 0xffff_ffff;
+        set_segment_base(random, instruction, state, base);
+        return effective;
     }
     let base = match random.below(4) {
         0 => 0,
@@ -161,6 +179,11 @@ fn segment(
     let leaves_range = !is_canonical(target.wrapping_sub(base))
         || !is_canonical(target.wrapping_sub(base).wrapping_add(512));
     let base = if is_canonical(base) && !leaves_range { base } else { 0 };
+    set_segment_base(random, instruction, state, base);
+    target.wrapping_sub(base)
+}
+
+fn set_segment_base(random: &mut Random, instruction: &mut Instruction, state: &mut State, base: u64) {
     if random.percent(50) {
         instruction.set_segment_prefix(Register::FS);
         state.fs_base = base;
@@ -168,7 +191,35 @@ fn segment(
         instruction.set_segment_prefix(Register::GS);
         state.gs_base = base;
     }
-    target.wrapping_sub(base)
+}
+
+/// An operand with a 16-bit address, which only a segment base brings to where there is memory.
+fn word_addressed(random: &mut Random, instruction: &mut Instruction, state: &mut State, target: u64) {
+    let forms = [
+        (Register::BX, Register::SI),
+        (Register::BX, Register::DI),
+        (Register::BP, Register::SI),
+        (Register::BP, Register::DI),
+        (Register::SI, Register::None),
+        (Register::DI, Register::None),
+        (Register::BP, Register::None),
+        (Register::BX, Register::None),
+        (Register::None, Register::None),
+    ];
+    let (base, index) = random.pick(&forms);
+    let value = |register: Register| match register {
+        Register::None => 0,
+        _ => state.gpr[register.full_register().number()] & 0xffff,
+    };
+    let sum = value(base).wrapping_add(value(index));
+    // An offset that leaves room for the operand before 64 KiB.
+    let offset = random.below(0xf000);
+    let displacement = offset.wrapping_sub(sum) & 0xffff;
+    instruction.set_memory_base(base);
+    instruction.set_memory_index(index);
+    instruction.set_memory_displacement64(displacement);
+    instruction.set_memory_displ_size(2);
+    set_segment_base(random, instruction, state, target.wrapping_sub(offset) & 0xffff_ffff);
 }
 
 fn displacement(random: &mut Random) -> (i64, u32) {
@@ -191,13 +242,14 @@ fn based(
     constraints: Constraints,
 ) {
     let (mut disp, mut disp_size) = displacement(random);
-    let base = random.index(16);
+    let registers = if constraints.mode == Mode::Long { 16 } else { 8 };
+    let base = random.index(registers);
     let with_base = form != 2;
     let with_index = !with_base || random.percent(40);
     let scale = if with_index { 1u64 << random.below(4) } else { 1 };
     let index = if with_index {
         // RSP cannot be an index, and no register is both here.
-        match random.index(16) {
+        match random.index(registers) {
             4 => None,
             i if with_base && i == base => None,
             i if Some(i) == constraints.fixed => None,

@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, MemorySize};
 
-use crate::case::{ENTRY, FpuState, State, selectors};
+use crate::case::{ENTRY, FpuState, Mode, State};
 use crate::random::Random;
 use crate::values::{self, Lanes, Pool};
 
@@ -29,7 +29,7 @@ pub(super) fn lanes(code: Code) -> Option<Lanes> {
 }
 
 /// Registers for an instruction on lanes of this kind; also the pool its memory operand may be drawn from.
-pub(super) fn random_state(random: &mut Random, lanes: Option<Lanes>) -> (State, Pool) {
+pub(super) fn random_state(random: &mut Random, mode: Mode, lanes: Option<Lanes>) -> (State, Pool) {
     let any = [Lanes::Single, Lanes::Double, Lanes::Integer(1), Lanes::Integer(4), Lanes::Bits];
     let kind = match lanes {
         Some(kind) if random.percent(85) => kind,
@@ -53,7 +53,7 @@ pub(super) fn random_state(random: &mut Random, lanes: Option<Lanes>) -> (State,
     let xmm = std::array::from_fn(|_| pool.vector(random));
     let mut fpu = FpuState { fcw: 0x37f, fsw: 0, ftw: 0, mxcsr: mxcsr(random), st: [0; 8], xmm };
     x87(random, &mut fpu, &pool);
-    (State { gpr, rip: ENTRY, rflags, selectors: selectors::INITIAL, fs_base: 0, gs_base: 0, fpu }, pool)
+    (State { gpr, rip: ENTRY, rflags, selectors: mode.selectors(), fs_base: 0, gs_base: 0, fpu }, pool)
 }
 
 /// A valid MXCSR.

@@ -152,8 +152,8 @@ fn handlers(memory: &GuestMemory) {
     for vector in 0..VECTORS {
         let handler = HANDLERS + vector * HANDLER_STRIDE;
         write(memory, physical::SYSTEM + vector * HANDLER_STRIDE, &[0xeb, 0xfe]);
-        // A 64-bit interrupt gate (SDM 3A 6.14.1); user mode may INT3.
-        let level = if vector == 3 { 3 } else { 0 };
+        // A 64-bit interrupt gate (SDM 3A 6.14.1); user mode may INT3 and INTO.
+        let level = if matches!(vector, 3 | 4) { 3 } else { 0 };
         let low =
             handler & 0xffff | KERNEL_CODE << 16 | (0x8e | level << 5) << 40 | (handler >> 16 & 0xffff) << 48;
         write_u64(memory, idt + 16 * vector, low);

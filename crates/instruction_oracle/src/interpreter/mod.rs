@@ -7,8 +7,8 @@ use x86_cpu::{BlockCache, Cpu, Exit, FpuRegisters, Registers, SpecialRegisters};
 use x86_defs::{Segment, TableRegister, control, msr};
 
 use crate::case::{
-    CODE, CODE_SIZE, Case, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE, Outcome, Patch, Prelude, State,
-    selectors,
+    CODE, CODE_SIZE, Case, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE, Mode, Outcome, Patch, Prelude,
+    State, selectors,
 };
 use crate::memory::{base_image, changed_lines};
 use machine::physical;
@@ -35,10 +35,8 @@ pub struct Interpreter {
     memory: GuestMemory,
     base: Vec<u8>,
     image: Vec<u8>,
-    /// What the segments and control registers are before every case.
-    special: SpecialRegisters,
-    /// Whether the last case left them otherwise.
-    special_changed: bool,
+    /// The mode the segments and control registers are set up for, unless the last case left them otherwise.
+    set_up: Option<Mode>,
 }
 
 impl Default for Interpreter {
@@ -60,16 +58,15 @@ impl Interpreter {
             memory,
             image: base.clone(),
             base,
-            special: special_registers(),
-            special_changed: true,
+            set_up: None,
         }
     }
 
     fn load(&mut self, case: &Case, rip: u64, rflags: u64) {
         let State { gpr, rip: _, rflags: _, selectors: _, fs_base, gs_base, fpu } = case.state;
-        if self.special_changed {
-            self.cpu.set_special_registers(&self.special).expect("valid special registers");
-            self.special_changed = false;
+        if self.set_up != Some(case.mode) {
+            self.cpu.set_special_registers(&special_registers(case.mode)).expect("valid special registers");
+            self.set_up = Some(case.mode);
         }
         for (register, base) in [(msr::FS_BASE, fs_base), (msr::GS_BASE, gs_base)] {
             self.cpu.write_msr(register, base).expect("canonical base");
@@ -126,7 +123,9 @@ impl Interpreter {
                 xmm: fpu.xmm,
             },
         };
-        self.special_changed = state.selectors != selectors::INITIAL;
+        if state.selectors != case.mode.selectors() {
+            self.set_up = None;
+        }
         let end = match exit {
             Exit::Budget => {
                 let handler = rip.wrapping_sub(machine::HANDLERS);
@@ -224,12 +223,16 @@ impl Engine for Interpreter {
     }
 }
 
-fn special_registers() -> SpecialRegisters {
+fn special_registers(mode: Mode) -> SpecialRegisters {
     let null = Segment { access: x86_defs::segment::AR_UNUSABLE, ..Segment::default() };
     let code = Segment::flat(selectors::CODE, 0xa0fb);
+    let code32 = Segment::flat(selectors::CODE32, 0xc0fb);
     let data = Segment::flat(selectors::DATA, 0xc0f3);
     SpecialRegisters {
-        segments: [null, code, data, null, null, null],
+        segments: match mode {
+            Mode::Long => [null, code, data, null, null, null],
+            Mode::Compatibility => [data, code32, data, data, data, data],
+        },
         ldtr: null,
         tr: Segment {
             selector: machine::TASK,

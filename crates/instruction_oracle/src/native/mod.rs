@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::case::{
     CODE, CODE_SIZE, Case, DATA, DATA_SIZE, DATA_WRITABLE, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE,
-    Outcome, Patch, STACK, STACK_SIZE, State,
+    Mode, Outcome, Patch, STACK, STACK_SIZE, State, selectors,
 };
 use crate::memory::{base_image, changed_lines};
 use page::{PAGE, StatePage};
@@ -58,7 +58,7 @@ impl Native {
         let page = unsafe { StatePage::get() };
         page.use_bases = u64::from(segment_bases);
         page.exit = trampoline::exit_address();
-        page.entry = ENTRY;
+        page.far_entry = [ENTRY as u32, u32::from(selectors::CODE32)];
         Ok(Self { base, alias, segment_bases, _only_one: guard })
     }
 
@@ -85,7 +85,7 @@ impl Engine for Native {
         for (offset, byte) in case.patches.iter().flat_map(Patch::within_memory) {
             self.memory()[offset] = byte;
         }
-        let code = write_instruction(case.encoding.bytes());
+        let code = write_instruction(case.encoding.bytes(), case.mode);
         // SAFETY: the page is mapped, this engine is the only one, and the reference ends before the instruction runs.
         let page = unsafe { StatePage::get() };
         page.fx = case.state.fpu.to_image();
@@ -93,6 +93,10 @@ impl Engine for Native {
         page.rflags = case.state.rflags;
         page.fs_base = case.state.fs_base;
         page.gs_base = case.state.gs_base;
+        (page.entry, page.data_selector) = match case.mode {
+            Mode::Long => (ENTRY, 0),
+            Mode::Compatibility => (FAR_JUMP, u64::from(selectors::DATA)),
+        };
         page.signalled = 0;
         // SAFETY: the instruction is one of the generator's, which enters neither the kernel nor memory outside the
         // mappings made for it but by a fault; the trampoline keeps what the ABI wants kept, and the handlers bring
@@ -121,11 +125,16 @@ impl Engine for Native {
                 page.rip,
             )
         };
+        let mut selectors = page.selectors;
+        if page.signalled == 0 {
+            // The stub has loaded it already.
+            selectors[1] = case.mode.selectors()[1];
+        }
         let state = State {
             gpr: page.gpr,
             rip,
             rflags: page.rflags,
-            selectors: page.selectors,
+            selectors,
             fs_base: if self.segment_bases { page.fs_base } else { case.state.fs_base },
             gs_base: if self.segment_bases { page.gs_base } else { case.state.gs_base },
             fpu: FpuState::from_image(&page.fx),
@@ -141,15 +150,36 @@ impl Engine for Native {
     }
 }
 
+/// Where the code page has a far jump to the instruction, for compatibility mode.
+const FAR_JUMP: u64 = CODE + CODE_SIZE - 16;
+/// Where it has the exit stub of 64-bit mode, for the way back.
+const WAY_BACK: u64 = CODE + CODE_SIZE - 32;
+
 /// `jmp qword ptr [page.exit]`, with an absolute address.
 fn exit_stub() -> [u8; 7] {
     let [a, b, c, d] = (page::offsets::EXIT as u32).to_le_bytes();
     [0xff, 0x24, 0x25, a, b, c, d]
 }
 
+/// What is behind an instruction in compatibility mode: a far jump to the exit stub of 64-bit mode.
+fn exit_stub_32() -> [u8; 7] {
+    let [a, b, c, d] = (WAY_BACK as u32).to_le_bytes();
+    let [e, f] = selectors::CODE.to_le_bytes();
+    [0xea, a, b, c, d, e, f]
+}
+
+/// `jmp fword ptr [page.far_entry]`, with an absolute address.
+fn far_jump() -> [u8; 7] {
+    let [a, b, c, d] = (page::offsets::FAR_ENTRY as u32).to_le_bytes();
+    [0xff, 0x2c, 0x25, a, b, c, d]
+}
+
 /// Writes the instruction and the stub behind it; returns the length to erase later.
-fn write_instruction(bytes: &[u8]) -> usize {
-    let stub = exit_stub();
+fn write_instruction(bytes: &[u8], mode: Mode) -> usize {
+    let stub = match mode {
+        Mode::Long => exit_stub(),
+        Mode::Compatibility => exit_stub_32(),
+    };
     let target = std::ptr::with_exposed_provenance_mut::<u8>(ENTRY as usize);
     // SAFETY: an instruction has at most 15 bytes, the stub 7, and the mapped page goes on for half a page behind ENTRY.
     unsafe {
@@ -202,6 +232,10 @@ fn map_everything() -> Result<*mut u8> {
             INT3,
             CODE_SIZE as usize,
         );
+        for (address, stub) in [(FAR_JUMP, far_jump()), (WAY_BACK, exit_stub())] {
+            let target = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
+            std::ptr::copy_nonoverlapping(stub.as_ptr(), target, stub.len());
+        }
     }
     Ok(alias)
 }
@@ -236,7 +270,7 @@ fn map_fixed(address: u64, size: u64, protection: i32, file: Option<(i32, u64)>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Encoding, selectors};
+    use crate::case::Encoding;
     use crate::memory::patched;
 
     fn state() -> State {
@@ -244,7 +278,7 @@ mod tests {
             gpr: std::array::from_fn(|i| 0x1111_1111_1111_1111 * i as u64),
             rip: ENTRY,
             rflags: 0x202,
-            selectors: selectors::INITIAL,
+            selectors: Mode::Long.selectors(),
             fs_base: 0,
             gs_base: 0,
             fpu: FpuState { fcw: 0x37f, fsw: 0, ftw: 0, mxcsr: 0x1f80, st: [0; 8], xmm: [0; 16] },
@@ -253,7 +287,8 @@ mod tests {
 
     fn case(bytes: &[u8]) -> Case {
         Case {
-            instruction: Case::decode(bytes),
+            mode: Mode::Long,
+            instruction: Case::decode(bytes, Mode::Long),
             encoding: Encoding::new(bytes).expect("short"),
             state: state(),
             prelude: None,

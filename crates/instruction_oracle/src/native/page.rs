@@ -19,8 +19,12 @@ pub(super) struct StatePage {
     pub(super) fs_base: u64,
     /// GS base, before and after.
     pub(super) gs_base: u64,
-    /// Where the instruction is.
+    /// Where the trampoline jumps: the instruction, or what enters its mode.
     pub(super) entry: u64,
+    /// Offset of the instruction in its 32-bit segment, followed by the selector.
+    pub(super) far_entry: [u32; 2],
+    /// What DS, ES, FS and GS are loaded with.
+    pub(super) data_selector: u64,
     /// Where the stub behind it jumps.
     pub(super) exit: u64,
     /// RIP a signal arrived at.
@@ -57,6 +61,8 @@ pub(super) mod offsets {
     pub(in super::super) const FS_BASE: u64 = PAGE + offset_of!(StatePage, fs_base) as u64;
     pub(in super::super) const GS_BASE: u64 = PAGE + offset_of!(StatePage, gs_base) as u64;
     pub(in super::super) const ENTRY: u64 = PAGE + offset_of!(StatePage, entry) as u64;
+    pub(in super::super) const FAR_ENTRY: u64 = PAGE + offset_of!(StatePage, far_entry) as u64;
+    pub(in super::super) const DATA_SELECTOR: u64 = PAGE + offset_of!(StatePage, data_selector) as u64;
     pub(in super::super) const EXIT: u64 = PAGE + offset_of!(StatePage, exit) as u64;
     pub(in super::super) const IN_GUEST: u64 = PAGE + offset_of!(StatePage, in_guest) as u64;
     pub(in super::super) const USE_BASES: u64 = PAGE + offset_of!(StatePage, use_bases) as u64;

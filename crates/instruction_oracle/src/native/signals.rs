@@ -88,6 +88,8 @@ pub(super) extern "C" fn handle(signal: c_int, _info: *mut siginfo_t, context: *
     page.fx = unsafe { *context.uc_mcontext.fpregs.cast::<[u8; 512]>() };
     registers[libc::REG_RIP as usize] = trampoline::leave_address().cast_signed();
     registers[libc::REG_RSP as usize] = page.host_rsp().cast_signed();
+    // CS of 64-bit mode, SS as it always is.
+    registers[libc::REG_CSGSFS as usize] = 0x33 | 0x2b << 48;
     // DF, AC and the like as the ABI has them.
     registers[libc::REG_EFL as usize] = 0x202;
 }

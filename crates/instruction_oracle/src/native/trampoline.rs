@@ -23,6 +23,11 @@ pub(super) unsafe extern "C" fn enter() {
         "mov qword ptr [{host_fs_base}], rax",
         "rdgsbase rax",
         "mov qword ptr [{host_gs_base}], rax",
+        "mov rax, qword ptr [{data_selector}]",
+        "mov ds, eax",
+        "mov es, eax",
+        "mov fs, eax",
+        "mov gs, eax",
         "mov rax, qword ptr [{fs_base}]",
         "wrfsbase rax",
         "mov rax, qword ptr [{gs_base}]",
@@ -62,6 +67,7 @@ pub(super) unsafe extern "C" fn enter() {
         gpr = const offsets::GPR,
         rflags = const offsets::RFLAGS,
         entry = const offsets::ENTRY,
+        data_selector = const offsets::DATA_SELECTOR,
     )
 }
 

@@ -119,12 +119,14 @@ pub(super) fn arpl(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
         cpu.need_selectors()?;
         let wanted = rpl(cpu.regs[usize::from(op.src & 15)] as u16);
         let raised = if op.aux == crate::system::IN_MEMORY {
-            let linear = Segmented::linear(cpu, op, 2, true)?;
-            let mut raised = false;
-            cpu.modify::<u16>(mem, linear, op.seg, |_, selector| {
-                raised = rpl(selector) < wanted;
-                if raised { with_rpl(selector, wanted) } else { selector }
-            })?;
+            // SDM 2A ARPL: the operand is written only if its RPL is raised.
+            let linear = Segmented::linear(cpu, op, 2, false)?;
+            let selector = cpu.read::<u16>(mem, linear, op.seg)?;
+            let raised = rpl(selector) < wanted;
+            if raised {
+                let linear = Segmented::linear(cpu, op, 2, true)?;
+                cpu.write(mem, linear, with_rpl(selector, wanted), op.seg)?;
+            }
             raised
         } else {
             let selector = cpu.regs[usize::from(op.dst & 15)] as u16;
