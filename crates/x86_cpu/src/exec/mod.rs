@@ -20,6 +20,7 @@ pub(crate) mod shift;
 pub(crate) mod sse;
 pub(crate) mod sse_float;
 mod sse_float_convert;
+mod sse_float_forms;
 pub(crate) mod sse_move;
 pub(crate) mod sse_packed;
 pub(crate) mod sse_shuffle;

@@ -1,48 +1,16 @@
 //! SSE floating-point arithmetic and comparisons, scalar and packed (SDM 1 10 to 12).
 //!
 //! What an instruction computes of one lane, a [`LaneOperation`], makes its four forms: of f32 or f64, scalar or packed. All
-//! lanes of a packed form share one [`SseEnv`]. MXCSR is written, and #XM raised, before the destination is.
+//! lanes of a packed form share one [`SseEnv`]. MXCSR is written, and #XM raised, before the destination is. The handlers are in
+//! [`super::sse_float_forms`].
 
-use guest_memory::GuestMemory;
-use iced_x86::{Code, Instruction, OpKind};
-use x86_defs::Vector;
-use x86_defs::control::CR4_OSXMMEXCPT;
+use iced_x86::{Code, Instruction};
 
-use super::operand::addressed;
-use super::sse::{Part, aligned, set_xmm, sse_fault, xmm};
+use super::sse::sse_fault;
+use super::sse_float_forms::{Comparison, LaneOperation, comparison, packed, scalar};
 use super::{Form, sse_float_convert};
-use crate::Cpu;
 use crate::float::{self, Lane, Operation, Relation, SseEnv};
-use crate::memory::Addressing;
-use crate::op::{Fault, Flow, Handler, Op, attempt, next};
-
-/// A lane as it lies in a register and in memory.
-pub(super) trait LanePart: Lane + Part {}
-impl LanePart for u32 {}
-impl LanePart for u64 {}
-
-/// What an instruction computes of one lane of each operand.
-trait LaneOperation {
-    /// The lane of the result in the common case, in which nothing is raised; `None` if this is not it. Handlers whose common
-    /// case calls no function save no registers.
-    #[inline(always)]
-    fn quick<L: Lane>(_a: L, _b: L, _imm: u8, _env: &SseEnv) -> Option<L> {
-        None
-    }
-    /// The lane of the result.
-    fn apply<L: Lane>(a: L, b: L, imm: u8, env: &mut SseEnv) -> L;
-}
-
-/// What an instruction computes of whole registers.
-pub(super) trait FloatOperation {
-    /// The new value of the first operand in the common case, in which nothing is raised.
-    #[inline(always)]
-    fn quick(_a: u128, _b: u128, _imm: u8, _env: &SseEnv) -> Option<u128> {
-        None
-    }
-    /// The new value of the first operand.
-    fn apply(a: u128, b: u128, imm: u8, env: &mut SseEnv) -> u128;
-}
+use crate::op::Handler;
 
 /// `Name: quick |a, b, imm, env| ..., |a, b, imm, env| ...;`, the first part only where there is a common case.
 macro_rules! lane_operations {
@@ -92,205 +60,18 @@ fn quick_predicate<L: Lane>(a: L, b: L, predicate: u8) -> Option<L> {
     Some(float::predicate_mask(float::quick_relation(a, b)?, predicate))
 }
 
-/// Takes over what an operation did to MXCSR.
-#[inline(always)]
-pub(super) fn take_exceptions(cpu: &mut Cpu, env: &SseEnv) -> Result<(), Fault> {
-    if env.raised() == 0 && env.mxcsr() == cpu.mxcsr { Ok(()) } else { take_raised(cpu, env) }
-}
-
-#[cold]
-#[inline(never)]
-fn take_raised(cpu: &mut Cpu, env: &SseEnv) -> Result<(), Fault> {
-    cpu.mxcsr = env.mxcsr();
-    if !env.unmasked() {
-        Ok(())
-    } else if cpu.cr4 & CR4_OSXMMEXCPT != 0 {
-        Err(cpu.raise_code(Vector::XM, 0))
-    } else {
-        Err(cpu.ud())
-    }
-}
-
-/// The lowest lane of an XMM register.
-#[inline(always)]
-pub(super) fn low<L: Part>(cpu: &Cpu, register: u8) -> L {
-    L::low(xmm(cpu, register))
-}
-
-/// Writes the lowest lane; the others stay.
-#[inline(always)]
-pub(super) fn set_low<L: Part>(cpu: &mut Cpu, register: u8, value: L) {
-    let bits = 8 * L::SIZE;
-    let full = &mut cpu.xmm[(register & 15) as usize];
-    *full = *full >> bits << bits | value.to_xmm();
-}
-
-/// The whole of a scalar operation where the common case is not met.
-#[cold]
-#[inline(never)]
-fn finish_scalar<O: LaneOperation, L: LanePart>(cpu: &mut Cpu, op: &Op, b: L) -> Result<(), Fault> {
-    let mut env = SseEnv::new(cpu.mxcsr);
-    let result = O::apply(low::<L>(cpu, op.dst), b, op.imm as u8, &mut env);
-    take_exceptions(cpu, &env)?;
-    set_low(cpu, op.dst, result);
-    Ok(())
-}
-
-fn scalar_register<O: LaneOperation, L: LanePart>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let op = &ops[0];
-    let (a, b) = (low::<L>(cpu, op.dst), low::<L>(cpu, op.src));
-    match O::quick(a, b, op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
-        Some(result) => {
-            set_low(cpu, op.dst, result);
-            next!(cpu, mem, ops)
-        }
-        None => scalar_register_careful::<O, L>(cpu, mem, ops),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn scalar_register_careful<O: LaneOperation, L: LanePart>(
-    cpu: &mut Cpu,
-    mem: &GuestMemory,
-    ops: &[Op],
-) -> Flow {
-    let b = low::<L>(cpu, ops[0].src);
-    attempt!(cpu, ops, finish_scalar::<O, L>(cpu, &ops[0], b));
-    next!(cpu, mem, ops)
-}
-
-fn scalar_memory<O: LaneOperation, L: LanePart, M: Addressing>(
-    cpu: &mut Cpu,
-    mem: &GuestMemory,
-    ops: &[Op],
-) -> Flow {
-    let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, L::SIZE, false));
-    let b = attempt!(cpu, ops, cpu.read::<L>(mem, linear, op.seg));
-    match O::quick(low::<L>(cpu, op.dst), b, op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
-        Some(result) => set_low(cpu, op.dst, result),
-        None => attempt!(cpu, ops, finish_scalar::<O, L>(cpu, op, b)),
-    }
-    next!(cpu, mem, ops)
-}
-
-fn scalar<O: LaneOperation, L: LanePart>(instruction: &Instruction, form: Form) -> Handler {
-    if instruction.op1_kind() == OpKind::Register {
-        scalar_register::<O, L>
-    } else {
-        addressed!(form, scalar_memory, O, L)
-    }
-}
-
-/// [`LaneOperation`] `O` on all lanes.
-struct Packed<O, L>(std::marker::PhantomData<(O, L)>);
-
-impl<O: LaneOperation, L: LanePart> FloatOperation for Packed<O, L> {
-    #[inline(always)]
-    fn quick(a: u128, b: u128, imm: u8, env: &SseEnv) -> Option<u128> {
-        let bits = 8 * L::SIZE as u32;
-        let mut result = 0;
-        for lane in 0..128 / bits {
-            let at = bits * lane;
-            result |= O::quick(L::low(a >> at), L::low(b >> at), imm, env)?.to_xmm() << at;
-        }
-        Some(result)
-    }
-    #[inline(always)]
-    fn apply(a: u128, b: u128, imm: u8, env: &mut SseEnv) -> u128 {
-        let bits = 8 * L::SIZE as u32;
-        (0..128 / bits).fold(0, |result, lane| {
-            let at = bits * lane;
-            result | O::apply(L::low(a >> at), L::low(b >> at), imm, env).to_xmm() << at
-        })
-    }
-}
-
-/// The whole of an operation where the common case is not met.
-#[cold]
-#[inline(never)]
-fn finish_full<O: FloatOperation>(cpu: &mut Cpu, op: &Op, b: u128) -> Result<(), Fault> {
-    let mut env = SseEnv::new(cpu.mxcsr);
-    let result = O::apply(xmm(cpu, op.dst), b, op.imm as u8, &mut env);
-    take_exceptions(cpu, &env)?;
-    set_xmm(cpu, op.dst, result);
-    Ok(())
-}
-
-fn full_register<O: FloatOperation>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let op = &ops[0];
-    match O::quick(xmm(cpu, op.dst), xmm(cpu, op.src), op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
-        Some(result) => {
-            set_xmm(cpu, op.dst, result);
-            next!(cpu, mem, ops)
-        }
-        None => full_register_careful::<O>(cpu, mem, ops),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn full_register_careful<O: FloatOperation>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let b = xmm(cpu, ops[0].src);
-    attempt!(cpu, ops, finish_full::<O>(cpu, &ops[0], b));
-    next!(cpu, mem, ops)
-}
-
-#[inline(always)]
-fn full_with<O: FloatOperation>(cpu: &mut Cpu, op: &Op, b: u128) -> Result<(), Fault> {
-    match O::quick(xmm(cpu, op.dst), b, op.imm as u8, &SseEnv::new(cpu.mxcsr)) {
-        Some(result) => {
-            set_xmm(cpu, op.dst, result);
-            Ok(())
-        }
-        None => finish_full::<O>(cpu, op, b),
-    }
-}
-
-fn full_aligned<O: FloatOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let op = &ops[0];
-    let linear = attempt!(cpu, ops, aligned::<M>(cpu, op, false));
-    let b = attempt!(cpu, ops, cpu.read::<u128>(mem, linear, op.seg));
-    attempt!(cpu, ops, full_with::<O>(cpu, op, b));
-    next!(cpu, mem, ops)
-}
-
-fn full_half<O: FloatOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, 8, false));
-    let b = attempt!(cpu, ops, cpu.read::<u64>(mem, linear, op.seg));
-    attempt!(cpu, ops, full_with::<O>(cpu, op, u128::from(b)));
-    next!(cpu, mem, ops)
-}
-
-/// The handler of an operation on whole registers; a memory operand of 16 bytes has to be aligned, one of 8 has not.
-pub(super) fn full<O: FloatOperation>(instruction: &Instruction, form: Form) -> Handler {
-    if instruction.op1_kind() == OpKind::Register {
-        full_register::<O>
-    } else if instruction.memory_size().size() == 8 {
-        addressed!(form, full_half, O)
-    } else {
-        addressed!(form, full_aligned, O)
-    }
-}
-
-fn packed<O: LaneOperation, L: LanePart>(instruction: &Instruction, form: Form) -> Handler {
-    full::<Packed<O, L>>(instruction, form)
-}
-
 /// Makes an operation of `|a, b, imm, env| ...` on whole registers and gives its handler.
 macro_rules! float_operation {
     (($instruction:ident, $form:ident), $function:expr) => {{
         struct Operation;
-        impl $crate::exec::sse_float::FloatOperation for Operation {
+        impl $crate::exec::sse_float_forms::FloatOperation for Operation {
             #[inline(always)]
             fn apply(a: u128, b: u128, imm: u8, env: &mut $crate::float::SseEnv) -> u128 {
                 let function: fn(u128, u128, u8, &mut $crate::float::SseEnv) -> u128 = $function;
                 function(a, b, imm, env)
             }
         }
-        $crate::exec::sse_float::full::<Operation>($instruction, $form)
+        $crate::exec::sse_float_forms::full::<Operation>($instruction, $form)
     }};
 }
 pub(super) use float_operation;
@@ -315,10 +96,6 @@ pub(super) fn from_doubles([low, high]: [u64; 2]) -> u128 {
     u128::from(high) << 64 | u128::from(low)
 }
 
-/// COMISS and UCOMISS: which NaNs are invalid.
-trait Comparison {
-    fn relation<L: Lane>(a: L, b: L, env: &mut SseEnv) -> Relation;
-}
 struct Ordered;
 impl Comparison for Ordered {
     #[inline(always)]
@@ -331,67 +108,6 @@ impl Comparison for Unordered {
     #[inline(always)]
     fn relation<L: Lane>(a: L, b: L, env: &mut SseEnv) -> Relation {
         float::compare_unordered(a, b, env)
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn finish_comparison<C: Comparison, L: LanePart>(cpu: &mut Cpu, op: &Op, b: L) -> Result<(), Fault> {
-    let mut env = SseEnv::new(cpu.mxcsr);
-    let relation = C::relation(low::<L>(cpu, op.dst), b, &mut env);
-    take_exceptions(cpu, &env)?;
-    set_flags(cpu, relation);
-    Ok(())
-}
-
-#[inline(always)]
-fn set_flags(cpu: &mut Cpu, relation: Relation) {
-    cpu.flags.load(u64::from(relation.eflags()));
-}
-
-fn comparison_register<C: Comparison, L: LanePart>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let op = &ops[0];
-    match float::quick_relation(low::<L>(cpu, op.dst), low::<L>(cpu, op.src)) {
-        Some(relation) => {
-            set_flags(cpu, relation);
-            next!(cpu, mem, ops)
-        }
-        None => comparison_register_careful::<C, L>(cpu, mem, ops),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn comparison_register_careful<C: Comparison, L: LanePart>(
-    cpu: &mut Cpu,
-    mem: &GuestMemory,
-    ops: &[Op],
-) -> Flow {
-    let b = low::<L>(cpu, ops[0].src);
-    attempt!(cpu, ops, finish_comparison::<C, L>(cpu, &ops[0], b));
-    next!(cpu, mem, ops)
-}
-
-fn comparison_memory<C: Comparison, L: LanePart, M: Addressing>(
-    cpu: &mut Cpu,
-    mem: &GuestMemory,
-    ops: &[Op],
-) -> Flow {
-    let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, L::SIZE, false));
-    let b = attempt!(cpu, ops, cpu.read::<L>(mem, linear, op.seg));
-    match float::quick_relation(low::<L>(cpu, op.dst), b) {
-        Some(relation) => set_flags(cpu, relation),
-        None => attempt!(cpu, ops, finish_comparison::<C, L>(cpu, op, b)),
-    }
-    next!(cpu, mem, ops)
-}
-
-fn comparison<C: Comparison, L: LanePart>(instruction: &Instruction, form: Form) -> Handler {
-    if instruction.op1_kind() == OpKind::Register {
-        comparison_register::<C, L>
-    } else {
-        addressed!(form, comparison_memory, C, L)
     }
 }
 

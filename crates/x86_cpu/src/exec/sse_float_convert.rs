@@ -4,10 +4,10 @@ use guest_memory::GuestMemory;
 use iced_x86::{Code, Instruction, OpKind};
 
 use super::operand::{Int, addressed};
-use super::sse::{Part, aligned, set_xmm, xmm};
-use super::sse_float::{
-    FloatOperation, doubles, float_operation, from_doubles, from_singles, low, set_low, singles,
-    take_exceptions,
+use super::sse::{Part, set_xmm, xmm};
+use super::sse_float::{doubles, float_operation, from_doubles, from_singles, singles};
+use super::sse_float_forms::{
+    FloatOperation, aligned_operand, low, operand, operand_hit, set_low, take_exceptions,
 };
 use super::{Form, mmx};
 use crate::Cpu;
@@ -73,27 +73,11 @@ fn unsigned_64(value: Option<i64>) -> Option<u64> {
     value.map(i64::cast_unsigned)
 }
 
-#[inline(always)]
-fn convert<C: Convert>(cpu: &mut Cpu, from: C::From) -> Result<C::To, Fault> {
-    match C::quick(from, &SseEnv::new(cpu.mxcsr)) {
-        Some(result) => Ok(result),
-        None => convert_careful::<C>(cpu, from),
-    }
-}
-
-#[cold]
-#[inline(never)]
 fn convert_careful<C: Convert>(cpu: &mut Cpu, from: C::From) -> Result<C::To, Fault> {
     let mut env = SseEnv::new(cpu.mxcsr);
     let result = C::apply(from, &mut env);
     take_exceptions(cpu, &env)?;
     Ok(result)
-}
-
-#[inline(always)]
-fn operand<T: Part, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, op: &Op) -> Result<T, Fault> {
-    let linear = M::linear(cpu, op, T::SIZE, false)?;
-    cpu.read::<T>(mem, linear, op.seg)
 }
 
 fn xmm_to_xmm<C: Convert>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -130,10 +114,21 @@ fn careful_to_general<C: Convert<To: Int>>(
 }
 
 fn memory_to_xmm<C: Convert, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    if let Some(from) = operand_hit::<C::From, M>(cpu, mem, &ops[0])
+        && let Some(result) = C::quick(from, &SseEnv::new(cpu.mxcsr))
+    {
+        set_low(cpu, ops[0].dst, result);
+        next!(cpu, mem, ops)
+    } else {
+        memory_to_xmm_careful::<C, M>(cpu, mem, ops)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn memory_to_xmm_careful<C: Convert, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let from = attempt!(cpu, ops, operand::<C::From, M>(cpu, mem, &ops[0]));
-    let result = attempt!(cpu, ops, convert::<C>(cpu, from));
-    set_low(cpu, ops[0].dst, result);
-    next!(cpu, mem, ops)
+    careful_to_xmm::<C>(cpu, mem, ops, from)
 }
 
 fn general_to_xmm<C: Convert<From: Int>>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
@@ -163,10 +158,25 @@ fn memory_to_general<C: Convert<To: Int>, M: Addressing>(
     mem: &GuestMemory,
     ops: &[Op],
 ) -> Flow {
+    if let Some(from) = operand_hit::<C::From, M>(cpu, mem, &ops[0])
+        && let Some(result) = C::quick(from, &SseEnv::new(cpu.mxcsr))
+    {
+        C::To::set(cpu, ops[0].dst, result);
+        next!(cpu, mem, ops)
+    } else {
+        memory_to_general_careful::<C, M>(cpu, mem, ops)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn memory_to_general_careful<C: Convert<To: Int>, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let from = attempt!(cpu, ops, operand::<C::From, M>(cpu, mem, &ops[0]));
-    let result = attempt!(cpu, ops, convert::<C>(cpu, from));
-    C::To::set(cpu, ops[0].dst, result);
-    next!(cpu, mem, ops)
+    careful_to_general::<C>(cpu, mem, ops, from)
 }
 
 fn between_lanes<C: Convert>(instruction: &Instruction, form: Form) -> Handler {
@@ -324,11 +334,9 @@ fn half_to_mmx<O: FloatOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemor
 }
 
 fn aligned_to_mmx<O: FloatOperation, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let op = &ops[0];
     attempt!(cpu, ops, mmx::check_pending(cpu));
-    let linear = attempt!(cpu, ops, aligned::<M>(cpu, op, false));
-    let b = attempt!(cpu, ops, cpu.read::<u128>(mem, linear, op.seg));
-    attempt!(cpu, ops, finish_mmx::<O>(cpu, op, b));
+    let b = attempt!(cpu, ops, aligned_operand::<M>(cpu, mem, &ops[0]));
+    attempt!(cpu, ops, finish_mmx::<O>(cpu, &ops[0], b));
     next!(cpu, mem, ops)
 }
 
