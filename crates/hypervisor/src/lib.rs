@@ -13,4 +13,4 @@ mod vm;
 pub use exit::{Activity, RunExit};
 pub use saved_state::VcpuStateV1;
 pub use vm::{TimeSource, Vm};
-pub use x86_cpu::{DebugRegisters, Registers, SpecialRegisters};
+pub use x86_cpu::{DebugRegisters, MsrRefused, Registers, SpecialRegisters};

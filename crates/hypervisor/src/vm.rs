@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use guest_memory::GuestMemory;
-use x86_cpu::{Answer, BlockCache, Clock, DebugRegisters, Exit, Registers, SpecialRegisters};
+use x86_cpu::{Answer, BlockCache, Clock, DebugRegisters, Exit, MsrRefused, Registers, SpecialRegisters};
 
 use crate::lapic::{Delivery, Effects, Lapic, LocalEvent, LocalPin, Message, destinations};
 use crate::vcpu::Vcpu;
@@ -45,11 +45,7 @@ impl Vm {
     #[must_use]
     pub fn new(memory: GuestMemory, vcpus: u32) -> Self {
         assert!((1..=MOST_VCPUS).contains(&vcpus), "{vcpus} processors");
-        Self {
-            memory,
-            blocks: BlockCache::new(),
-            vcpus: (0..vcpus).map(|id| Vcpu::new(id, vcpus)).collect(),
-        }
+        Self { memory, blocks: BlockCache::new(), vcpus: (0..vcpus).map(|id| Vcpu::new(id, vcpus)).collect() }
     }
 
     /// Guest memory.
@@ -116,9 +112,25 @@ impl Vm {
         &self.vcpus[vcpu].lapic
     }
 
-    /// Sets up the local APIC as a PC's firmware leaves it before it boots an operating system: the bootstrap processor's
-    /// APIC is enabled with LINT0 as ExtINT and LINT1 as NMI (virtual wire mode, MultiProcessor Specification 3.6.2.2).
-    pub fn firmware_left_virtual_wire(&mut self) {
+    /// Reads an MSR as L0 (KVM_GET_MSRS).
+    ///
+    /// # Errors
+    /// If there is no such MSR in the processor itself; those of the local APIC are in [`Self::lapic`].
+    pub fn read_msr(&self, vcpu: usize, index: u32) -> Result<u64, MsrRefused> {
+        self.vcpus[vcpu].cpu.read_msr(index)
+    }
+
+    /// Writes an MSR as L0 (KVM_SET_MSRS).
+    ///
+    /// # Errors
+    /// If there is no such MSR, or it cannot hold the value.
+    pub fn write_msr(&mut self, vcpu: usize, index: u32, value: u64) -> Result<(), MsrRefused> {
+        self.vcpus[vcpu].cpu.write_msr(index, value)
+    }
+
+    /// Sets up the local APIC of the bootstrap processor as a PC's firmware leaves it before it boots an operating system:
+    /// enabled, with LINT0 as ExtINT and LINT1 as NMI (virtual wire mode, MultiProcessor Specification 3.6.2.2).
+    pub fn set_virtual_wire_mode(&mut self) {
         let vcpu = &mut self.vcpus[0];
         let now = vcpu.now();
         for (register, value) in [

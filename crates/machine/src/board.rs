@@ -177,7 +177,7 @@ impl Board {
             (Uart::COM2_IRQ, self.com2.irq_level()),
             (Uart::COM1_IRQ, self.com1.irq_level()),
             (Rtc::IRQ, self.rtc.irq_level()),
-            (SCI_IRQ as u8, self.pm.irq_level()),
+            (SCI_IRQ, self.pm.irq_level()),
         ] {
             lines |= u16::from(level) << irq;
         }

@@ -77,7 +77,7 @@ impl Config {
     /// [`ConfigError`], naming what is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         let bytes = self.memory;
-        if bytes % guest_memory::PAGE_SIZE != 0 {
+        if !bytes.is_multiple_of(guest_memory::PAGE_SIZE) {
             return Err(ConfigError::MemoryNotPages { bytes });
         }
         if bytes < LEAST_MEMORY {

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use hypervisor::{Activity, RunExit, SpecialRegisters, TimeSource, Vm};
+use x86_defs::{PHYSICAL_ADDRESS_BITS, msr};
 
 use crate::acpi::{AcpiConfig, AcpiError, build};
 use crate::board::{Board, Request};
@@ -127,25 +128,34 @@ impl Machine {
         let source = BootSource { acpi: Some(&tables), ..*source };
         let (protocol, state) = load(self.vm.memory(), &source)?;
         self.set_initial_state(&state)?;
-        self.vm.firmware_left_virtual_wire();
+        self.set_up_as_firmware()?;
         Ok(protocol)
     }
 
+    /// What firmware has done by the time it starts a guest: interrupts in virtual wire mode, and the MTRRs on, with memory
+    /// write-back and the last GiB below 4 GiB, where devices are, uncached (SDM 3A 12.11.2).
+    fn set_up_as_firmware(&mut self) -> Result<(), PowerOnError> {
+        const WRITE_BACK_ENABLED: u64 = 0x806;
+        const DEVICES: u64 = 3 << 30;
+        const DEVICES_MASK: u64 = ((1 << PHYSICAL_ADDRESS_BITS) - (1 << 30)) | 1 << 11;
+        self.vm.set_virtual_wire_mode();
+        for vcpu in 0..self.vm.vcpu_count() {
+            for (msr, value) in [
+                (msr::MTRR_PHYS_BASE0, DEVICES),
+                (msr::MTRR_PHYS_BASE0 + 1, DEVICES_MASK),
+                (msr::MTRR_DEF_TYPE, WRITE_BACK_ENABLED),
+            ] {
+                self.vm
+                    .write_msr(vcpu, msr, value)
+                    .map_err(|error| PowerOnError::Register(Box::new(error)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn set_initial_state(&mut self, state: &InitialState) -> Result<(), PowerOnError> {
-        let InitialState {
-            registers,
-            rip,
-            rflags,
-            cr0,
-            cr3,
-            cr4,
-            efer,
-            segments,
-            tr,
-            ldtr,
-            gdtr,
-            idtr,
-        } = *state;
+        let InitialState { registers, rip, rflags, cr0, cr3, cr4, efer, segments, tr, ldtr, gdtr, idtr } =
+            *state;
         let special = SpecialRegisters { segments, ldtr, tr, gdtr, idtr, cr0, cr2: 0, cr3, cr4, efer };
         self.vm
             .set_special_registers(0, &special)

@@ -99,14 +99,6 @@ impl Cpu {
         self.prepare(mem, linear, size, seg, access).map(|_| ())
     }
 
-    /// Checks that the byte at `linear` can be read, without reading it (CLFLUSH and its family).
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn probe_read(&mut self, mem: &GuestMemory, linear: u64, seg: u8) -> Result<(), Fault> {
-        let access = self.explicit(false);
-        self.prepare(mem, linear, 1, seg, access).map(|_| ())
-    }
-
     // Implicit accesses
 
     /// Reads for the processor itself (descriptor tables, TSS, IDT): a supervisor access whatever the CPL, and SMAP applies
@@ -268,7 +260,7 @@ impl Cpu {
 
     /// Whether data accesses that are not aligned raise #AC (SDM 3A 6.15, interrupt 17).
     #[inline]
-    fn alignment_checks(&self) -> bool {
+    pub(crate) fn alignment_checks(&self) -> bool {
         self.cpl == 3 && self.cr0 & CR0_AM != 0 && self.system_flags & rflags::AC != 0
     }
 

@@ -15,6 +15,8 @@ const FRONT: usize = 1 << 15;
 const MOST_BLOCKS: usize = 1 << 17;
 /// Links of a block: one for its end and one for each direct branch in it.
 pub(crate) const LINKS: usize = 5;
+/// Count of a block that must not be run as a whole: more than any budget, so that one compare sees both.
+pub(crate) const NEVER_FITS: u32 = u32::MAX;
 /// No block.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -25,7 +27,7 @@ pub(crate) struct Block {
     /// [`key`] of its first byte, or `u64::MAX` if it was dropped.
     pub(crate) key: u64,
     pub(crate) ops: Box<[Op]>,
-    /// Instructions.
+    /// Instructions; [`NEVER_FITS`] if it reaches into a second page.
     pub(crate) count: u32,
     /// Bytes.
     pub(crate) len: u32,
@@ -88,6 +90,13 @@ impl BlockCache {
     #[inline(always)]
     pub(crate) fn get(&self, index: u32) -> Option<&Block> {
         self.blocks.get(index as usize)
+    }
+
+    /// The block for `key`, if the table looked at first knows it.
+    #[inline(always)]
+    pub(crate) fn peek(&self, key: u64) -> Option<u32> {
+        let slot = &self.front[front_index(key)];
+        (slot.0 == key).then_some(slot.1)
     }
 
     /// The block for `key`, if it has been decoded.

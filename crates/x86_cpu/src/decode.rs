@@ -10,7 +10,7 @@ use iced_x86::{
 use x86_defs::segment::index::{DS, FS, SS};
 
 use crate::Cpu;
-use crate::block::{Block, LINKS, NONE, key};
+use crate::block::{Block, LINKS, NEVER_FITS, NONE, key};
 use crate::cpu::CodeMode;
 use crate::exec::{self, Form};
 use crate::op::{
@@ -48,7 +48,7 @@ pub(crate) fn decode_block(
     let mut previous: Option<Instruction> = None;
     let mut second_page = None;
     while ops.len() < most {
-        let mut instruction = decoder.decode();
+        let mut instruction = unmistaken(decoder.decode(), &bytes, mode);
         if instruction.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             if !ops.is_empty() {
                 break;
@@ -58,7 +58,7 @@ pub(crate) fn decode_block(
             let next = cpu.translate_fetch_second(mem, next_linear)?;
             let _ = mem.read_bytes(next, &mut bytes[in_page..in_page + MAX_INSTRUCTION]);
             let both = &bytes[..in_page + MAX_INSTRUCTION];
-            instruction = Decoder::with_ip(mode.bits(), both, 0, OPTIONS).decode();
+            instruction = unmistaken(Decoder::with_ip(mode.bits(), both, 0, OPTIONS).decode(), both, mode);
             second_page = Some(next);
             let (mut op, _) = lower(&instruction, mode, 0);
             if is_direct_branch(&instruction) {
@@ -98,12 +98,34 @@ pub(crate) fn decode_block(
     }
     Ok(Block {
         key: key(address, mode.0),
-        count: count as u32,
+        count: if second_page.is_some() { NEVER_FITS } else { count as u32 },
         ops: ops.into_boxed_slice(),
         len: end as u32,
         second_page,
         links: [const { Cell::new(NONE) }; LINKS],
     })
+}
+
+/// What iced-x86 decoded, but for F3 REX.B 90: it says PAUSE, and it is XCHG of R8 and RAX (SDM 2A 2.2.1.2: REX.B extends the
+/// register in the opcode), on which F3 has no effect.
+fn unmistaken(instruction: Instruction, bytes: &[u8], mode: CodeMode) -> Instruction {
+    let start = instruction.ip() as usize;
+    let len = instruction.len();
+    if instruction.code() != Code::Pause || !mode.is_64() {
+        return instruction;
+    }
+    let mut copy = [0; MAX_INSTRUCTION];
+    match (bytes.get(start..start + len), copy.get_mut(..len)) {
+        (Some(original @ [prefixes @ .., rex, _]), Some(copy)) if rex & 0xf1 == 0x41 => {
+            copy.copy_from_slice(original);
+            for byte in &mut copy[..prefixes.len()] {
+                // A DS override, without effect either.
+                *byte = if *byte == 0xf3 { 0x3e } else { *byte };
+            }
+            Decoder::with_ip(64, copy, start as u64, OPTIONS).decode()
+        }
+        _ => instruction,
+    }
 }
 
 /// Number of a register operand as handlers index it.
@@ -163,10 +185,7 @@ fn lower(instruction: &Instruction, mode: CodeMode, before: usize) -> (Op, bool)
 
 /// Whether `instruction` branches to a place that it names itself.
 fn is_direct_branch(instruction: &Instruction) -> bool {
-    matches!(
-        instruction.op0_kind(),
-        OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
-    )
+    matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)
 }
 
 /// Whether nothing may follow `instruction` in its block: it branches in any case, or the run loop has to look behind it.
@@ -174,10 +193,7 @@ fn ends_block(instruction: &Instruction) -> bool {
     !matches!(instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
         || instruction.is_privileged()
         || instruction.is_stack_instruction()
-            && matches!(
-                instruction.mnemonic(),
-                Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq
-            )
+            && matches!(instruction.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq)
 }
 
 /// Fills the operand fields of `op`.

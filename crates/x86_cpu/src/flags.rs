@@ -111,7 +111,7 @@ impl LazyFlags {
     /// PF.
     #[inline(always)]
     pub(crate) fn parity(self) -> bool {
-        ((self.result ^ (self.aux >> AUX_PARITY_SHIFT)) as u8).count_ones() % 2 == 0
+        ((self.result ^ (self.aux >> AUX_PARITY_SHIFT)) as u8).count_ones().is_multiple_of(2)
     }
 
     /// AF.

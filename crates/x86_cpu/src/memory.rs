@@ -6,6 +6,7 @@
 
 use guest_memory::{GuestMemory, Word};
 use x86_defs::segment::index::SS;
+use x86_defs::segment::{AR_CODE, AR_CONFORMING_DOWN, AR_P, AR_READ_WRITE, AR_S, AR_UNUSABLE};
 
 use crate::Cpu;
 use crate::op::{Fault, Op};
@@ -13,6 +14,8 @@ use crate::tlb::{FAST_MASK, PAGE_MASK};
 
 /// How an operation's memory operand becomes a linear address; chosen when the instruction is decoded.
 pub(crate) trait Addressing {
+    /// The linear address of the operand, if it needs no check beyond a hit in the TLB.
+    fn hit(cpu: &Cpu, op: &Op) -> Option<u64>;
     /// The linear address of the operand, checked for `size` bytes.
     fn linear(cpu: &mut Cpu, op: &Op, size: u64, write: bool) -> Result<u64, Fault>;
 }
@@ -22,6 +25,11 @@ pub(crate) trait Addressing {
 pub(crate) struct Flat;
 
 impl Addressing for Flat {
+    #[inline(always)]
+    fn hit(cpu: &Cpu, op: &Op) -> Option<u64> {
+        Some(cpu.effective_sum(op))
+    }
+
     #[inline(always)]
     fn linear(cpu: &mut Cpu, op: &Op, _size: u64, _write: bool) -> Result<u64, Fault> {
         Ok(cpu.effective_sum(op))
@@ -33,6 +41,21 @@ impl Addressing for Flat {
 pub(crate) struct Segmented;
 
 impl Addressing for Segmented {
+    #[inline(always)]
+    fn hit(cpu: &Cpu, op: &Op) -> Option<u64> {
+        let offset = cpu.effective_address(op);
+        let segment = &cpu.segs[(op.seg & 7) as usize];
+        if cpu.mode.is_64() {
+            let base = if op.seg >= 4 { segment.base } else { 0 };
+            return Some(base.wrapping_add(offset));
+        }
+        // A present 4 GiB data segment that can be written and does not expand down: nothing is left to check.
+        const CHECKED: u32 = AR_UNUSABLE | AR_P | AR_S | AR_CODE | AR_CONFORMING_DOWN | AR_READ_WRITE;
+        const FREE: u32 = AR_P | AR_S | AR_READ_WRITE;
+        let free = segment.limit == u32::MAX && segment.access & CHECKED == FREE && offset < 0xffff_fff0;
+        free.then(|| segment.base.wrapping_add(offset) & 0xffff_ffff)
+    }
+
     #[inline(always)]
     fn linear(cpu: &mut Cpu, op: &Op, size: u64, write: bool) -> Result<u64, Fault> {
         let offset = cpu.effective_address(op);
@@ -84,6 +107,12 @@ impl Cpu {
         let entry = &self.tlb.fast[(linear >> 12) as usize & FAST_MASK];
         (entry.write == (linear.wrapping_add(T::SIZE - 1) & PAGE_MASK) | self.tlb.context)
             .then(|| linear.wrapping_add(entry.add))
+    }
+
+    /// As [`Self::write_hit`], for a store of `value`.
+    #[inline(always)]
+    pub(crate) fn write_hit_of<T: Word>(&self, linear: u64, _value: T) -> Option<u64> {
+        self.write_hit::<T>(linear)
     }
 
     /// Loads from a linear address. `seg` decides between #SS and #GP for a non-canonical address.

@@ -129,7 +129,83 @@ macro_rules! attempt {
     };
 }
 
-pub(crate) use {attempt, next, next_after_write};
+/// Which of the two twins of a handler that accesses memory this is.
+///
+/// The fast twin knows hits in the TLB only. For everything else it goes to the slow twin with a jump, so that it calls nothing
+/// and needs no stack frame.
+pub(crate) trait Path {
+    /// Whether this is the slow twin.
+    const SLOW: bool;
+}
+
+/// The fast twin.
+#[derive(Debug)]
+pub(crate) struct Fast;
+impl Path for Fast {
+    const SLOW: bool = false;
+}
+
+/// The slow twin.
+#[derive(Debug)]
+pub(crate) struct Slow;
+impl Path for Slow {
+    const SLOW: bool = true;
+}
+
+/// The linear address of the memory operand, or the slow twin, or the end of the handler.
+macro_rules! address {
+    ($path:ty, $addressing:ty, $cpu:ident, $mem:ident, $ops:ident, $size:expr, $write:expr, $slow:expr) => {
+        if <$path>::SLOW {
+            $crate::op::attempt!($cpu, $ops, <$addressing>::linear($cpu, &$ops[0], $size, $write))
+        } else {
+            match <$addressing>::hit($cpu, &$ops[0]) {
+                Some(linear) => linear,
+                None => return $slow($cpu, $mem, $ops),
+            }
+        }
+    };
+}
+
+/// What a load from `$linear` gives, or the slow twin, or the end of the handler.
+macro_rules! loaded {
+    ($path:ty, $word:ty, $cpu:ident, $mem:ident, $ops:ident, $linear:expr, $seg:expr, $slow:expr) => {
+        if <$path>::SLOW {
+            $crate::op::attempt!($cpu, $ops, $cpu.read::<$word>($mem, $linear, $seg))
+        } else {
+            match $cpu.read_hit::<$word>($mem, $linear) {
+                Some(value) => value,
+                None => return $slow($cpu, $mem, $ops),
+            }
+        }
+    };
+}
+
+/// Stores to `$linear`, or the slow twin, or the end of the handler.
+macro_rules! stored {
+    ($path:ty, $cpu:ident, $mem:ident, $ops:ident, $linear:expr, $value:expr, $seg:expr, $slow:expr) => {
+        if <$path>::SLOW {
+            $crate::op::attempt!($cpu, $ops, $cpu.write($mem, $linear, $value, $seg));
+        } else {
+            match $cpu.write_hit_of($linear, $value) {
+                Some(offset) => $mem.store(offset, $value),
+                None => return $slow($cpu, $mem, $ops),
+            }
+        }
+    };
+}
+
+/// Goes on behind a store: after a hit there is nothing to look at.
+macro_rules! next_after_store {
+    ($path:ty, $cpu:ident, $mem:ident, $ops:ident) => {
+        if <$path>::SLOW {
+            $crate::op::next_after_write!($cpu, $mem, $ops)
+        } else {
+            $crate::op::next!($cpu, $mem, $ops)
+        }
+    };
+}
+
+pub(crate) use {address, attempt, loaded, next, next_after_store, next_after_write, stored};
 
 impl Cpu {
     /// Ends the block because the instruction of `op` did not complete.

@@ -9,7 +9,7 @@ pub(crate) struct Generator {
 impl Generator {
     /// A generator whose sequence depends on `seed` alone.
     pub(crate) const fn new(seed: u64) -> Self {
-        Self { state: seed.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(0x7e57_0d0) }
+        Self { state: seed.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(0x07e5_70d0) }
     }
 
     /// The next value.

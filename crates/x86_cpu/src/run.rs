@@ -6,19 +6,37 @@ use guest_memory::GuestMemory;
 use x86_defs::rflags::{IF, RF, TF};
 use x86_defs::segment::index::CS;
 
-use crate::block::{BlockCache, NONE, key};
+use crate::Cpu;
+use crate::block::{BlockCache, NEVER_FITS, NONE, key};
 use crate::cpu::CodeMode;
 use crate::decode::decode_block;
 use crate::event::{Attention, Exit, InterruptShadow, Pending};
 use crate::op::{BLOCK_RIP, Fault, Flow};
-use crate::tlb::PAGE_MASK;
-use crate::Cpu;
+use crate::tlb::{FetchTranslation, PAGE_MASK};
+
+/// Most instructions of one run, some minutes' worth; a larger budget ends early.
+const MOST_BUDGET: u64 = NEVER_FITS as u64 - 1;
+/// No link leads on from an indirect branch.
+const NO_LINK: u8 = u8::MAX;
+
+/// How a chain of blocks ended.
+enum Chain {
+    /// The next block is not known, or something has to be looked at first.
+    Broken,
+    /// The next instruction has to be run by itself.
+    Step,
+    /// An instruction ended its block with [`Flow::Stop`].
+    Stopped,
+    /// An instruction did not complete.
+    Aborted,
+}
 
 impl Cpu {
     /// Runs at most `budget` instructions (deliveries of events count as one each) and says why it stopped. The stop is exact,
     /// between two instructions.
     pub fn run(&mut self, mem: &GuestMemory, blocks: &mut BlockCache, budget: u64) -> Exit {
-        self.limit = self.retired.saturating_add(budget);
+        // Below `NEVER_FITS`, whatever the budget.
+        self.limit = self.retired.saturating_add(budget.min(MOST_BUDGET));
         self.replay.cursor = 0;
         self.stop_block = false;
         self.tlb.sync_epoch(mem);
@@ -39,27 +57,23 @@ impl Cpu {
 
     /// Runs blocks until something has to be looked at; an exit, or nothing if it was dealt with.
     fn run_blocks(&mut self, mem: &GuestMemory, blocks: &mut BlockCache) -> Option<Exit> {
-        // The block that ran last and which of its links leads on.
-        let mut from = (NONE, 0_usize);
         loop {
-            let mut mode = self.mode;
             if self.attention.0 != 0 {
                 if let Some(exit) = self.attend(mem) {
                     return Some(exit);
                 }
-                if self.stop_block {
-                    self.finish_stop(mem, blocks);
-                }
-                // Events were delivered or not; what is left is looked at instruction by instruction.
-                mode = self.mode;
-                if self.attention.0 & Attention::STEP != 0 {
-                    return self.step(mem, blocks);
-                }
-                from.0 = NONE;
+            }
+            if self.stop_block {
+                // Code was overwritten, by the last instruction or by the frame of an event.
+                self.finish_stop(mem, blocks);
+            }
+            if self.attention.0 & Attention::STEP != 0 {
+                return self.step(mem, blocks);
             }
             if self.retired >= self.limit {
                 return Some(Exit::Budget);
             }
+            let mode = self.mode;
             let linear = self.wrap_linear(self.code_base.wrapping_add(self.rip));
             let address = if self.tlb.fetch.covers(linear) {
                 self.tlb.fetch.address(linear)
@@ -69,59 +83,74 @@ impl Cpu {
                     Err(Fault) => return self.deal_with_pending(mem),
                 }
             };
-            let wanted = key(address, mode.0);
-            let linked = match blocks.get(from.0) {
-                Some(last) => last.links.get(from.1).map_or(NONE, Cell::get),
-                None => NONE,
+            let Ok(index) = self.locate(mem, blocks, key(address, mode.0), linear, address, mode) else {
+                return self.deal_with_pending(mem);
             };
-            let index = match blocks.get(linked) {
-                Some(block) if block.key == wanted => linked,
-                _ => match self.locate(mem, blocks, wanted, linear, address, mode) {
-                    Ok(index) => {
-                        if let Some(last) = blocks.get(from.0) {
-                            if let Some(link) = last.links.get(from.1) {
-                                link.set(index);
-                            }
-                        }
-                        index
-                    }
-                    Err(Fault) => return self.deal_with_pending(mem),
-                },
-            };
-            let Some(block) = blocks.get(index) else { return None };
-            let count = u64::from(block.count);
-            if count > self.limit - self.retired || block.second_page.is_some() {
-                return self.step(mem, blocks);
-            }
-            if !mode.is_64() && !self.within_code_limit(block.len) {
-                return self.step(mem, blocks);
-            }
-            self.regs[BLOCK_RIP as usize] = self.rip;
-            let Some(first) = block.ops.first() else { return None };
-            match (first.run)(self, mem, &block.ops) {
-                Flow::End => {
-                    self.rip = self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(u64::from(block.len)));
-                    self.retired += count;
-                    from = (index, 0);
-                }
-                Flow::Taken => from = (index, usize::from(self.link)),
-                Flow::Indirect => from = (NONE, 0),
-                Flow::Stop => {
-                    self.finish_stop(mem, blocks);
-                    from = (NONE, 0);
-                    continue;
-                }
-                Flow::Abort => {
+            match self.run_chain(mem, blocks, index) {
+                Chain::Broken => {}
+                Chain::Step => return self.step(mem, blocks),
+                Chain::Stopped => self.finish_stop(mem, blocks),
+                Chain::Aborted => {
                     if self.stop_block {
                         self.finish_stop(mem, blocks);
                     }
                     return self.deal_with_pending(mem);
                 }
             }
-            if self.stop_block {
-                self.finish_stop(mem, blocks);
-                from = (NONE, 0);
+        }
+    }
+
+    /// Runs the block `index` and those that follow it, as long as they are known and nothing has to be looked at between two
+    /// of them. This is the loop in which the processor spends its life.
+    #[inline(never)]
+    fn run_chain(&mut self, mem: &GuestMemory, blocks: &BlockCache, mut index: u32) -> Chain {
+        // No block changes the mode and goes on: what does ends with `Flow::Stop` or `Flow::Abort`.
+        let is_64 = self.mode.is_64();
+        let mode_key = key(0, self.mode.0);
+        loop {
+            let Some(block) = blocks.get(index) else { return Chain::Broken };
+            if u64::from(block.count) > self.limit.wrapping_sub(self.retired)
+                || !is_64 && !self.within_code_limit(block.len)
+            {
+                return Chain::Step;
             }
+            self.regs[BLOCK_RIP as usize] = self.rip;
+            let Some(first) = block.ops.first() else { return Chain::Broken };
+            let link = match (first.run)(self, mem, &block.ops) {
+                Flow::Taken => self.link,
+                Flow::End => {
+                    self.rip = self.wrap_ip(self.regs[BLOCK_RIP as usize].wrapping_add(u64::from(block.len)));
+                    self.retired += u64::from(block.count);
+                    0
+                }
+                Flow::Indirect => NO_LINK,
+                Flow::Stop => return Chain::Stopped,
+                Flow::Abort => return Chain::Aborted,
+            };
+            if self.attention.0 != 0 || self.stop_block || self.retired >= self.limit {
+                return Chain::Broken;
+            }
+            let linear = self.wrap_linear(self.code_base.wrapping_add(self.rip));
+            if !self.tlb.fetch.covers(linear) {
+                let hit = self.tlb.fast_fetch(linear).and_then(|offset| mem.address_of(offset));
+                let Some(address) = hit else { return Chain::Broken };
+                self.tlb.fetch = FetchTranslation::new(linear, address);
+            }
+            let wanted = self.tlb.fetch.address(linear) | mode_key;
+            let link = block.links.get(usize::from(link));
+            let linked = link.map_or(NONE, Cell::get);
+            index = match blocks.get(linked) {
+                Some(next) if next.key == wanted => linked,
+                _ => match blocks.peek(wanted) {
+                    Some(found) => {
+                        if let Some(link) = link {
+                            link.set(found);
+                        }
+                        found
+                    }
+                    None => return Chain::Broken,
+                },
+            };
         }
     }
 
@@ -298,9 +327,7 @@ impl Cpu {
     /// Whether an external interrupt would be taken before the next instruction.
     #[must_use]
     pub fn interruptible(&self) -> bool {
-        self.system_flags & IF != 0
-            && self.shadow == InterruptShadow::None
-            && self.replay.answers.is_empty()
+        self.system_flags & IF != 0 && self.shadow == InterruptShadow::None && self.replay.answers.is_empty()
     }
 
     /// A linear address cut to 32 bits outside 64-bit mode.

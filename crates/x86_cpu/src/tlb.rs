@@ -122,6 +122,12 @@ pub(crate) struct FetchTranslation {
 }
 
 impl FetchTranslation {
+    /// Fetches go on from the page of `linear`, which is at the guest-physical `address`.
+    #[inline(always)]
+    pub(crate) const fn new(linear: u64, address: u64) -> Self {
+        Self { linear_page: linear & PAGE_MASK, frame: address & PAGE_MASK, valid: true }
+    }
+
     /// Whether the page of `linear` is the one being fetched from.
     #[inline(always)]
     pub(crate) const fn covers(&self, linear: u64) -> bool {

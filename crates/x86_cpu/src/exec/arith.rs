@@ -7,7 +7,7 @@ use super::Form;
 use super::operand::{Int, sized, sized_memory};
 use crate::Cpu;
 use crate::memory::Addressing;
-use crate::op::{Flow, Handler, Op, attempt, next, next_after_write};
+use crate::op::{Fast, Flow, Handler, Op, Path, Slow, address, attempt, loaded, next, next_after_store};
 
 /// An operation of two operands that sets the status flags.
 pub(crate) trait Binary {
@@ -138,10 +138,15 @@ fn register_immediate<O: Binary, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: 
     next!(cpu, mem, ops)
 }
 
-fn register_memory<O: Binary, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn register_memory<P: Path, O: Binary, T: Int, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, false));
-    let b = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg));
+    let linear = address!(P, M, cpu, mem, ops, T::SIZE, false, register_memory::<Slow, O, T, M>);
+    let b = loaded!(P, T, cpu, mem, ops, linear, op.seg, register_memory::<Slow, O, T, M>);
     let result = O::apply(cpu, T::get(cpu, op.dst), b);
     if O::STORES {
         T::set(cpu, op.dst, result);
@@ -149,33 +154,50 @@ fn register_memory<O: Binary, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestM
     next!(cpu, mem, ops)
 }
 
+/// An operation on memory with `b`; a miss goes to `slow`.
 #[inline(always)]
-fn memory_with<O: Binary, T: Int, M: Addressing>(
+fn memory_with<P: Path, O: Binary, T: Int, M: Addressing>(
     cpu: &mut Cpu,
     mem: &GuestMemory,
     ops: &[Op],
     b: T,
+    slow: Handler,
 ) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, O::STORES));
-    if O::STORES {
-        attempt!(cpu, ops, cpu.modify::<T>(mem, linear, op.seg, |cpu, a| O::apply(cpu, a, b)));
-        next_after_write!(cpu, mem, ops)
-    } else {
-        let a = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg));
+    let linear = address!(P, M, cpu, mem, ops, T::SIZE, O::STORES, slow);
+    if !O::STORES {
+        let a = loaded!(P, T, cpu, mem, ops, linear, op.seg, slow);
         O::apply(cpu, a, b);
-        next!(cpu, mem, ops)
+        return next!(cpu, mem, ops);
     }
+    if P::SLOW {
+        attempt!(cpu, ops, cpu.modify::<T>(mem, linear, op.seg, |cpu, a| O::apply(cpu, a, b)));
+    } else {
+        let Some(offset) = cpu.write_hit::<T>(linear) else { return slow(cpu, mem, ops) };
+        let result = O::apply(cpu, mem.load(offset), b);
+        mem.store(offset, result);
+    }
+    next_after_store!(P, cpu, mem, ops)
 }
 
-fn memory_register<O: Binary, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn memory_register<P: Path, O: Binary, T: Int, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let b = T::get(cpu, ops[0].src);
-    memory_with::<O, T, M>(cpu, mem, ops, b)
+    memory_with::<P, O, T, M>(cpu, mem, ops, b, memory_register::<Slow, O, T, M>)
 }
 
-fn memory_immediate<O: Binary, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn memory_immediate<P: Path, O: Binary, T: Int, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let b = T::cut(ops[0].imm);
-    memory_with::<O, T, M>(cpu, mem, ops, b)
+    memory_with::<P, O, T, M>(cpu, mem, ops, b, memory_immediate::<Slow, O, T, M>)
 }
 
 /// XOR or SUB of a register with itself: the register becomes 0 whatever was in it.
@@ -250,19 +272,32 @@ fn unary_register<O: Unary, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]
     next!(cpu, mem, ops)
 }
 
-fn unary_memory<O: Unary, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn unary_memory<P: Path, O: Unary, T: Int, M: Addressing>(
+    cpu: &mut Cpu,
+    mem: &GuestMemory,
+    ops: &[Op],
+) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, true));
-    attempt!(cpu, ops, cpu.modify::<T>(mem, linear, op.seg, |cpu, a| O::apply(cpu, a)));
-    next_after_write!(cpu, mem, ops)
+    let linear = address!(P, M, cpu, mem, ops, T::SIZE, true, unary_memory::<Slow, O, T, M>);
+    if P::SLOW {
+        attempt!(cpu, ops, cpu.modify::<T>(mem, linear, op.seg, |cpu, a| O::apply(cpu, a)));
+    } else {
+        let Some(offset) = cpu.write_hit::<T>(linear) else {
+            return unary_memory::<Slow, O, T, M>(cpu, mem, ops);
+        };
+        let result = O::apply(cpu, mem.load::<T>(offset));
+        mem.store(offset, result);
+    }
+    next_after_store!(P, cpu, mem, ops)
 }
 
 fn binary<O: Binary>(instruction: &Instruction, op: &Op, form: Form) -> Handler {
     let immediate = instruction.op1_kind() != OpKind::Register && instruction.op1_kind() != OpKind::Memory;
     match (instruction.op0_kind(), instruction.op1_kind()) {
-        (OpKind::Memory, _) if immediate => sized_memory!(form, op.size, memory_immediate, O),
-        (OpKind::Memory, _) => sized_memory!(form, op.size, memory_register, O),
-        (_, OpKind::Memory) => sized_memory!(form, op.size, register_memory, O),
+        (OpKind::Memory, _) if immediate => sized_memory!(form, op.size, memory_immediate, Fast, O),
+        (OpKind::Memory, _) => sized_memory!(form, op.size, memory_register, Fast, O),
+        (_, OpKind::Memory) => sized_memory!(form, op.size, register_memory, Fast, O),
         _ if immediate => sized!(op.size, register_immediate, O),
         _ => sized!(op.size, register_register, O),
     }
@@ -270,7 +305,7 @@ fn binary<O: Binary>(instruction: &Instruction, op: &Op, form: Form) -> Handler 
 
 fn unary<O: Unary>(instruction: &Instruction, op: &Op, form: Form) -> Handler {
     if instruction.op0_kind() == OpKind::Memory {
-        sized_memory!(form, op.size, unary_memory, O)
+        sized_memory!(form, op.size, unary_memory, Fast, O)
     } else {
         sized!(op.size, unary_register, O)
     }

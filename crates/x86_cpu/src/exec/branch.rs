@@ -8,7 +8,7 @@ use super::Form;
 use super::operand::Int;
 use crate::Cpu;
 use crate::memory::{Addressing, Flat, Segmented};
-use crate::op::{BLOCK_RIP, Fault, Flow, Handler, Op, attempt};
+use crate::op::{BLOCK_RIP, Fast, Fault, Flow, Handler, Op, Path, Slow, attempt, loaded, stored};
 
 impl Cpu {
     /// Checks a near branch target: canonical in 64-bit mode, otherwise inside the limit of CS (#GP(0)).
@@ -54,15 +54,13 @@ fn jump(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
 }
 
 /// CALL rel in 64-bit mode.
-fn call64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn call64<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
     let base = cpu.regs[BLOCK_RIP as usize];
+    let back = base.wrapping_add(u64::from(op.end));
     let rsp = cpu.regs[x86_defs::gpr::RSP].wrapping_sub(8);
-    attempt!(
-        cpu,
-        ops,
-        cpu.write::<u64>(mem, rsp, base.wrapping_add(u64::from(op.end)), x86_defs::segment::index::SS as u8)
-    );
+    stored!(P, cpu, mem, ops, rsp, back, x86_defs::segment::index::SS as u8, call64::<Slow>);
     cpu.regs[x86_defs::gpr::RSP] = rsp;
     cpu.take(op, base.wrapping_add(op.imm))
 }
@@ -118,10 +116,15 @@ fn ret<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
 }
 
 /// RET in 64-bit mode.
-fn ret64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn ret64<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let rsp = cpu.regs[x86_defs::gpr::RSP];
-    let target = attempt!(cpu, ops, cpu.read::<u64>(mem, rsp, x86_defs::segment::index::SS as u8));
-    attempt!(cpu, ops, cpu.check_near_target(target));
+    let target = loaded!(P, u64, cpu, mem, ops, rsp, x86_defs::segment::index::SS as u8, ret64::<Slow>);
+    if P::SLOW {
+        attempt!(cpu, ops, cpu.check_near_target(target));
+    } else if !x86_defs::is_canonical(target) {
+        return ret64::<Slow>(cpu, mem, ops);
+    }
     cpu.regs[x86_defs::gpr::RSP] = rsp.wrapping_add(8);
     cpu.take_indirect(&ops[0], target)
 }
@@ -198,13 +201,13 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
         }
         Mnemonic::Jmp if instruction.is_jmp_near_indirect() => indirect!(jump_register, jump_memory),
         Mnemonic::Call if instruction.is_call_near() => match op.size {
-            3 => call64,
+            3 => call64::<Fast>,
             2 => call::<u32>,
             _ => call::<u16>,
         },
         Mnemonic::Call if instruction.is_call_near_indirect() => indirect!(call_register, call_memory),
         Mnemonic::Ret => match instruction.code() {
-            Code::Retnq => ret64,
+            Code::Retnq => ret64::<Fast>,
             Code::Retnq_imm16 => ret::<u64>,
             Code::Retnd | Code::Retnd_imm16 => ret::<u32>,
             _ => ret::<u16>,

@@ -13,8 +13,7 @@ use super::cond::{
 };
 use super::operand::Int;
 use crate::Cpu;
-use crate::memory::{Addressing, Flat};
-use crate::op::{BLOCK_RIP, Flow, Handler, Op, attempt, next};
+use crate::op::{BLOCK_RIP, Fast, Flow, Handler, Op, Path, Slow, loaded, next};
 
 /// Leaves the block or goes on in it; the target lies `imm` bytes from its start.
 #[inline(always)]
@@ -44,10 +43,11 @@ fn immediate<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, 
     branch(cpu, mem, ops, taken)
 }
 
-fn memory<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn memory<P: Path, O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, Flat::linear(cpu, op, T::SIZE, false));
-    let b = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg));
+    let linear = cpu.effective_sum(op);
+    let b = loaded!(P, T, cpu, mem, ops, linear, op.seg, memory::<Slow, O, T, C>);
     let a = T::get(cpu, op.dst);
     O::apply(cpu, a, b);
     let taken = C::holds(cpu);
@@ -56,28 +56,28 @@ fn memory<O: Binary, T: Int, C: Condition>(cpu: &mut Cpu, mem: &GuestMemory, ops
 
 /// The handler `$f` for the width in `$size` and the condition in `$code`.
 macro_rules! pick {
-    ($f:ident, $op:ty, $size:expr, $code:expr) => {
+    ($f:ident, [$($lead:ty),*], $size:expr, $code:expr) => {
         match $size {
-            0 => pick!(@ $f, $op, u8, $code),
-            1 => pick!(@ $f, $op, u16, $code),
-            2 => pick!(@ $f, $op, u32, $code),
-            _ => pick!(@ $f, $op, u64, $code),
+            0 => pick!(@ $f, [$($lead),*, u8], $code),
+            1 => pick!(@ $f, [$($lead),*, u16], $code),
+            2 => pick!(@ $f, [$($lead),*, u32], $code),
+            _ => pick!(@ $f, [$($lead),*, u64], $code),
         }
     };
-    (@ $f:ident, $op:ty, $t:ty, $code:expr) => {
+    (@ $f:ident, [$($lead:ty),*], $code:expr) => {
         match $code {
-            ConditionCode::b => $f::<$op, $t, Below> as Handler,
-            ConditionCode::ae => $f::<$op, $t, AboveOrEqual>,
-            ConditionCode::e => $f::<$op, $t, Equal>,
-            ConditionCode::ne => $f::<$op, $t, NotEqual>,
-            ConditionCode::be => $f::<$op, $t, BelowOrEqual>,
-            ConditionCode::a => $f::<$op, $t, Above>,
-            ConditionCode::s => $f::<$op, $t, Negative>,
-            ConditionCode::ns => $f::<$op, $t, NotNegative>,
-            ConditionCode::l => $f::<$op, $t, Less>,
-            ConditionCode::ge => $f::<$op, $t, GreaterOrEqual>,
-            ConditionCode::le => $f::<$op, $t, LessOrEqual>,
-            ConditionCode::g => $f::<$op, $t, Greater>,
+            ConditionCode::b => $f::<$($lead),*, Below> as Handler,
+            ConditionCode::ae => $f::<$($lead),*, AboveOrEqual>,
+            ConditionCode::e => $f::<$($lead),*, Equal>,
+            ConditionCode::ne => $f::<$($lead),*, NotEqual>,
+            ConditionCode::be => $f::<$($lead),*, BelowOrEqual>,
+            ConditionCode::a => $f::<$($lead),*, Above>,
+            ConditionCode::s => $f::<$($lead),*, Negative>,
+            ConditionCode::ns => $f::<$($lead),*, NotNegative>,
+            ConditionCode::l => $f::<$($lead),*, Less>,
+            ConditionCode::ge => $f::<$($lead),*, GreaterOrEqual>,
+            ConditionCode::le => $f::<$($lead),*, LessOrEqual>,
+            ConditionCode::g => $f::<$($lead),*, Greater>,
             _ => return None,
         }
     };
@@ -93,17 +93,17 @@ pub(crate) fn fuse(first: &Instruction, compare: &Op, second: &Instruction, jump
     let flat = compare.address_size == 3 && compare.seg < 4;
     let size = compare.size;
     op.run = match (first.mnemonic(), first.op0_kind(), first.op1_kind()) {
-        (Mnemonic::Cmp, OpKind::Register, OpKind::Register) => pick!(registers, Cmp, size, code),
-        (Mnemonic::Test, OpKind::Register, OpKind::Register) => pick!(registers, Test, size, code),
-        (Mnemonic::Cmp, OpKind::Register, OpKind::Memory) if flat => pick!(memory, Cmp, size, code),
+        (Mnemonic::Cmp, OpKind::Register, OpKind::Register) => pick!(registers, [Cmp], size, code),
+        (Mnemonic::Test, OpKind::Register, OpKind::Register) => pick!(registers, [Test], size, code),
+        (Mnemonic::Cmp, OpKind::Register, OpKind::Memory) if flat => pick!(memory, [Fast, Cmp], size, code),
         (_, _, OpKind::Memory) | (_, OpKind::Memory, _) => return None,
         (Mnemonic::Cmp, ..) => {
             op.disp = compare.imm;
-            pick!(immediate, Cmp, size, code)
+            pick!(immediate, [Cmp], size, code)
         }
         (Mnemonic::Test, ..) => {
             op.disp = compare.imm;
-            pick!(immediate, Test, size, code)
+            pick!(immediate, [Test], size, code)
         }
         _ => return None,
     };

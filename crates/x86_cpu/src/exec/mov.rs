@@ -9,7 +9,10 @@ use super::Form;
 use super::operand::{Int, addressed, sized, sized_memory};
 use crate::Cpu;
 use crate::memory::Addressing;
-use crate::op::{Flow, HIGH_BYTE, Handler, Op, attempt, next, next_after_write};
+use crate::op::{
+    Fast, Flow, HIGH_BYTE, Handler, Op, Path, Slow, address, attempt, loaded, next, next_after_store,
+    next_after_write, stored,
+};
 
 fn register<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
@@ -23,26 +26,31 @@ fn immediate<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     next!(cpu, mem, ops)
 }
 
-fn load<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn load<P: Path, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, false));
-    let value = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg));
+    let linear = address!(P, M, cpu, mem, ops, T::SIZE, false, load::<Slow, T, M>);
+    let value = loaded!(P, T, cpu, mem, ops, linear, op.seg, load::<Slow, T, M>);
     T::set(cpu, op.dst, value);
     next!(cpu, mem, ops)
 }
 
-fn store<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn store<P: Path, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, true));
-    attempt!(cpu, ops, cpu.write(mem, linear, T::get(cpu, op.src), op.seg));
-    next_after_write!(cpu, mem, ops)
+    let linear = address!(P, M, cpu, mem, ops, T::SIZE, true, store::<Slow, T, M>);
+    let value = T::get(cpu, op.src);
+    stored!(P, cpu, mem, ops, linear, value, op.seg, store::<Slow, T, M>);
+    next_after_store!(P, cpu, mem, ops)
 }
 
-fn store_immediate<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn store_immediate<P: Path, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, true));
-    attempt!(cpu, ops, cpu.write(mem, linear, T::cut(op.imm), op.seg));
-    next_after_write!(cpu, mem, ops)
+    let linear = address!(P, M, cpu, mem, ops, T::SIZE, true, store_immediate::<Slow, T, M>);
+    let value = T::cut(op.imm);
+    stored!(P, cpu, mem, ops, linear, value, op.seg, store_immediate::<Slow, T, M>);
+    next_after_store!(P, cpu, mem, ops)
 }
 
 /// How a narrow value becomes a wide one.
@@ -70,14 +78,15 @@ fn extend_register<E: Extend, S: Int, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, 
     next!(cpu, mem, ops)
 }
 
-fn extend_memory<E: Extend, S: Int, T: Int, M: Addressing>(
+#[inline(never)]
+fn extend_memory<P: Path, E: Extend, S: Int, T: Int, M: Addressing>(
     cpu: &mut Cpu,
     mem: &GuestMemory,
     ops: &[Op],
 ) -> Flow {
     let op = &ops[0];
-    let linear = attempt!(cpu, ops, M::linear(cpu, op, S::SIZE, false));
-    let value = attempt!(cpu, ops, cpu.read::<S>(mem, linear, op.seg));
+    let linear = address!(P, M, cpu, mem, ops, S::SIZE, false, extend_memory::<Slow, E, S, T, M>);
+    let value = loaded!(P, S, cpu, mem, ops, linear, op.seg, extend_memory::<Slow, E, S, T, M>);
     T::set(cpu, op.dst, T::cut(E::extend(value)));
     next!(cpu, mem, ops)
 }
@@ -93,9 +102,9 @@ fn extension<E: Extend>(instruction: &Instruction, op: &Op, form: Form) -> Handl
         (false, 0) => sized!(op.size, extend_register, E, u8),
         (false, 1) => sized!(op.size, extend_register, E, u16),
         (false, _) => sized!(op.size, extend_register, E, u32),
-        (true, 0) => sized_memory!(form, op.size, extend_memory, E, u8),
-        (true, 1) => sized_memory!(form, op.size, extend_memory, E, u16),
-        (true, _) => sized_memory!(form, op.size, extend_memory, E, u32),
+        (true, 0) => sized_memory!(form, op.size, extend_memory, Fast, E, u8),
+        (true, 1) => sized_memory!(form, op.size, extend_memory, Fast, E, u16),
+        (true, _) => sized_memory!(form, op.size, extend_memory, Fast, E, u32),
     }
 }
 
@@ -224,14 +233,14 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
             }
             match (instruction.op0_kind(), instruction.op1_kind()) {
                 (OpKind::Register, OpKind::Register) => sized!(op.size, register),
-                (OpKind::Register, OpKind::Memory) => sized_memory!(form, op.size, load),
-                (OpKind::Memory, OpKind::Register) => sized_memory!(form, op.size, store),
-                (OpKind::Memory, _) => sized_memory!(form, op.size, store_immediate),
+                (OpKind::Register, OpKind::Memory) => sized_memory!(form, op.size, load, Fast),
+                (OpKind::Memory, OpKind::Register) => sized_memory!(form, op.size, store, Fast),
+                (OpKind::Memory, _) => sized_memory!(form, op.size, store_immediate, Fast),
                 _ => sized!(op.size, immediate),
             }
         }
         // There are no caches past which a non-temporal store could go.
-        Mnemonic::Movnti => sized_memory!(form, op.size, store),
+        Mnemonic::Movnti => sized_memory!(form, op.size, store, Fast),
         Mnemonic::Movzx => extension::<Zero>(instruction, op, form),
         Mnemonic::Movsx | Mnemonic::Movsxd => {
             // MOVSXD without REX.W moves 32 (or 16) bits without extending anything.
@@ -241,7 +250,7 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
             };
             match (source >= 1 << op.size, instruction.op1_kind()) {
                 (false, _) => extension::<Sign>(instruction, op, form),
-                (true, OpKind::Memory) => sized_memory!(form, op.size, load),
+                (true, OpKind::Memory) => sized_memory!(form, op.size, load, Fast),
                 (true, _) => sized!(op.size, register),
             }
         }

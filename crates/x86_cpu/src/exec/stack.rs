@@ -9,21 +9,26 @@ use super::Form;
 use super::operand::Int;
 use crate::Cpu;
 use crate::memory::{Addressing, Flat, Segmented};
-use crate::op::{Fault, Flow, Handler, Op, attempt, next, next_after_write};
+use crate::op::{
+    Fast, Fault, Flow, Handler, Op, Path, Slow, attempt, loaded, next, next_after_store, next_after_write,
+    stored,
+};
 
 /// PUSH r64 in 64-bit mode.
-fn push64_register(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn push64_register<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let value = cpu.regs[(ops[0].dst & 31) as usize];
     let rsp = cpu.regs[RSP].wrapping_sub(8);
-    attempt!(cpu, ops, cpu.write::<u64>(mem, rsp, value, SS as u8));
+    stored!(P, cpu, mem, ops, rsp, value, SS as u8, push64_register::<Slow>);
     cpu.regs[RSP] = rsp;
-    next_after_write!(cpu, mem, ops)
+    next_after_store!(P, cpu, mem, ops)
 }
 
 /// POP r64 in 64-bit mode.
-fn pop64_register(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+#[inline(never)]
+fn pop64_register<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let rsp = cpu.regs[RSP];
-    let value = attempt!(cpu, ops, cpu.read::<u64>(mem, rsp, SS as u8));
+    let value = loaded!(P, u64, cpu, mem, ops, rsp, SS as u8, pop64_register::<Slow>);
     cpu.regs[RSP] = rsp.wrapping_add(8);
     cpu.regs[(ops[0].dst & 31) as usize] = value;
     next!(cpu, mem, ops)
@@ -77,8 +82,7 @@ fn pop_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op
     let value = attempt!(cpu, ops, cpu.peek::<T>(mem, 0));
     let rsp = cpu.regs[RSP];
     cpu.release_stack(T::SIZE);
-    let stored =
-        M::linear(cpu, op, T::SIZE, true).and_then(|linear| cpu.write(mem, linear, value, op.seg));
+    let stored = M::linear(cpu, op, T::SIZE, true).and_then(|linear| cpu.write(mem, linear, value, op.seg));
     if stored == Err(Fault) {
         cpu.regs[RSP] = rsp;
         return cpu.abort(op);
@@ -190,13 +194,13 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op, form: Form) -> Optio
     let fast = form.mode.is_64() && width == 8;
     Some(match (instruction.mnemonic(), instruction.op0_kind()) {
         (Mnemonic::Push, OpKind::Register) if segment => by_width!(push_segment),
-        (Mnemonic::Push, OpKind::Register) if fast => push64_register,
+        (Mnemonic::Push, OpKind::Register) if fast => push64_register::<Fast>,
         (Mnemonic::Push, OpKind::Register) => by_width!(push_register),
         (Mnemonic::Push, OpKind::Memory) if form.flat => by_width!(push_memory, Flat),
         (Mnemonic::Push, OpKind::Memory) => by_width!(push_memory, Segmented),
         (Mnemonic::Push, _) => by_width!(push_immediate),
         (Mnemonic::Pop, OpKind::Register) if segment => return None,
-        (Mnemonic::Pop, OpKind::Register) if fast => pop64_register,
+        (Mnemonic::Pop, OpKind::Register) if fast => pop64_register::<Fast>,
         (Mnemonic::Pop, OpKind::Register) => by_width!(pop_register),
         (Mnemonic::Pop, _) if form.flat => by_width!(pop_memory, Flat),
         (Mnemonic::Pop, _) => by_width!(pop_memory, Segmented),

@@ -1,6 +1,7 @@
 //! Every field of the state survives, and no state that cannot be is taken.
 
 use super::*;
+use crate::tlb::TlbStateV1;
 
 /// A state in which every field has a value of its own that a processor could hold.
 fn unique() -> CpuStateV1 {
