@@ -55,7 +55,7 @@ mod command {
             return Ok(ExitCode::SUCCESS);
         }
         let mut native = Native::new()?;
-        let mut generator = Generator::new(native.has_segment_bases());
+        let mut generator = Generator::new();
         let mut interpreter = Interpreter::new();
         let mode = Mode::ALL.into_iter().find(|mode| mode.bits() == arguments.bits);
         let mode = mode.ok_or_else(|| anyhow!("--bits is 64 or 32, not {}", arguments.bits))?;

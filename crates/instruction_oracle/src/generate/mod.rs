@@ -1,5 +1,6 @@
 //! Makes cases: for a given iced-x86 `Code` and source of random numbers one instruction, its registers and its memory.
 
+mod content;
 mod implied;
 mod operands;
 mod place;
@@ -7,7 +8,7 @@ mod registers;
 
 use std::fmt;
 
-use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpKind};
 
 use crate::case::{Case, ENTRY, Encoding, Mode, Patch, Prelude, State};
 use crate::random::Random;
@@ -30,19 +31,24 @@ pub enum Failure {
 /// Makes cases.
 pub struct Generator {
     encoders: [Encoder; 2],
-    segment_bases: bool,
 }
 
 impl fmt::Debug for Generator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generator").field("segment_bases", &self.segment_bases).finish_non_exhaustive()
+        f.debug_struct("Generator").finish_non_exhaustive()
+    }
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Generator {
-    /// A generator; `segment_bases` says whether the engines can load FS and GS bases.
-    pub fn new(segment_bases: bool) -> Self {
-        Self { encoders: Mode::ALL.map(|mode| Encoder::new(mode.bits())), segment_bases }
+    /// A generator. What it makes depends on the random numbers it is given alone.
+    pub fn new() -> Self {
+        Self { encoders: Mode::ALL.map(|mode| Encoder::new(mode.bits())) }
     }
 
     /// A case for `code`. With some chance its bytes get one more prefix, and it is then one for another code.
@@ -59,13 +65,13 @@ impl Generator {
     }
 
     fn attempt(&mut self, random: &mut Random, mode: Mode, code: Code) -> Result<Case, Failure> {
-        let has_alternative = code.op_code().op_kinds().iter().any(|kind| format_is_alternative(*kind));
+        let has_alternative = code.op_code().op_kinds().iter().any(|kind| has_memory_form(*kind));
         let memory_form = has_alternative && random.percent(45);
         let (mut instruction, memory) = operands::explicit_operands(random, mode, code, memory_form)
             .map_err(|error| Failure::Operand(format!("{:?}", error.0)))?;
         let (mut state, pool) = registers::random_state(random, mode, implied::lanes(code));
         let mut patches = Vec::new();
-        self.memory_operand(random, mode, &mut instruction, memory, &mut state, &pool, &mut patches);
+        Self::memory_operand(random, mode, &mut instruction, memory, &mut state, &pool, &mut patches);
         prefixes(random, &mut instruction, memory);
         implied::fix_up(random, &mut instruction, &mut state, &mut patches);
         if mode == Mode::Compatibility {
@@ -101,9 +107,8 @@ impl Generator {
         Ok(Case { mode, instruction: decoded, encoding, state, prelude, patches })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one thing a case is made of")]
+    /// Chooses where a memory operand lies, what it holds and how it is addressed.
     fn memory_operand(
-        &self,
         random: &mut Random,
         mode: Mode,
         instruction: &mut Instruction,
@@ -126,7 +131,7 @@ impl Generator {
             crate::values::integer(random)
         };
         if accesses {
-            patches.push(Patch { address: target, bytes: implied::content(random, mode, code, pool) });
+            patches.push(Patch { address: target, bytes: content::content(random, mode, code, pool) });
         }
         if let MemoryOperand::Offset(_) = memory {
             instruction.set_op_kind(index, OpKind::Memory);
@@ -143,7 +148,6 @@ impl Generator {
             mode,
             fixed: implied::fixed_register(code),
             stack_adjustment: implied::stack_adjustment(code),
-            segment_bases: self.segment_bases,
             accesses,
         };
         let target = implied::bit_offset(random, instruction, state, index, target);
@@ -151,7 +155,7 @@ impl Generator {
     }
 }
 
-fn format_is_alternative(kind: iced_x86::OpCodeOperandKind) -> bool {
+fn has_memory_form(kind: iced_x86::OpCodeOperandKind) -> bool {
     use iced_x86::OpCodeOperandKind as K;
     matches!(
         kind,
@@ -188,8 +192,7 @@ fn prefixes(random: &mut Random, instruction: &mut Instruction, memory: MemoryOp
 /// Whether bytes with one more prefix are still an instruction that may run natively on the state made for the original.
 fn acceptable(bytes: &[u8], mode: Mode, original: &Instruction, with_prefix: &Instruction) -> bool {
     let code = with_prefix.code();
-    // A REP prefix on a string instruction made without one would count through all of RCX; a segment override can reach the
-    // harness's own memory.
+    // A REP prefix on a string instruction made without one would count through all of RCX.
     code != Code::INVALID
         && scope::exclusion(code, mode).is_none()
         && (original.has_rep_prefix() || !with_prefix.has_rep_prefix() || !original.is_string_instruction())
@@ -198,6 +201,4 @@ fn acceptable(bytes: &[u8], mode: Mode, original: &Instruction, with_prefix: &In
             || !original.is_string_instruction())
         // Reserved (SDM 2A 2.1.1), and not without effect on every processor.
         && !(matches!(code.mnemonic(), Mnemonic::Loope | Mnemonic::Loopne) && matches!(bytes[0], 0xf2 | 0xf3))
-        && !(matches!(with_prefix.segment_prefix(), Register::FS | Register::GS)
-            && original.segment_prefix() == Register::None)
 }

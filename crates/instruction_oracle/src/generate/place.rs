@@ -76,8 +76,6 @@ pub(super) struct Constraints {
     pub(super) fixed: Option<usize>,
     /// Added to the address before it is used: POP through RSP.
     pub(super) stack_adjustment: u64,
-    /// Whether FS and GS may be used with bases of our choice.
-    pub(super) segment_bases: bool,
     /// Whether the linear address matters; LEA's does not.
     pub(super) accesses: bool,
 }
@@ -117,7 +115,7 @@ pub(super) fn address_operand(
         (true, false) => target,
         (false, _) => target & 0xffff_ffff,
     };
-    if !long && constraints.segment_bases && random.percent(5) {
+    if !long && random.percent(5) {
         return word_addressed(random, instruction, state, target);
     }
     let effective = segment(random, instruction, state, target, constraints);
@@ -158,7 +156,7 @@ fn segment(
         instruction.set_segment_prefix(random.pick(&ignored));
         return target;
     }
-    if chance >= 13 || !constraints.segment_bases {
+    if chance >= 13 {
         return target;
     }
     if constraints.mode == Mode::Compatibility {

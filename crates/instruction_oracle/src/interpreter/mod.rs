@@ -188,7 +188,7 @@ impl Engine for Interpreter {
             machine::write(&self.memory, physical::MEMORY + line.offset as u64, &line.bytes);
         }
         // Half of the cases run alone, half in the middle of a block: behind what sets the flags, before a branch.
-        let in_block = case.state.gpr[0].count_ones() % 2 == 0;
+        let in_block = case.state.gpr[0].count_ones().is_multiple_of(2);
         let mut code = [INT3; 24];
         let bytes = case.encoding.bytes();
         let before = case.prelude.map_or(NOP, Prelude::bytes);

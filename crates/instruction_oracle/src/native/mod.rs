@@ -29,13 +29,16 @@ pub struct Native {
     base: Vec<u8>,
     /// Operand memory and stack once more, all of it writable: addresses of it are not those of the operands.
     alias: *mut u8,
-    segment_bases: bool,
     _only_one: MutexGuard<'static, ()>,
 }
 
 impl Native {
     /// Maps the memory and installs the signal handlers. Blocks while another engine exists in this process.
     pub fn new() -> Result<Self> {
+        ensure!(
+            kernel_enables_fsgsbase(),
+            "this host does not let user mode write segment bases: Linux 5.9 or later and a processor with FSGSBASE do"
+        );
         let guard = ONLY_ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // A second engine finds the mappings of the first one in place: they stay for the life of the process.
         static ALIAS: Mutex<Option<usize>> = Mutex::new(None);
@@ -53,18 +56,11 @@ impl Native {
         let base = base_image();
         // SAFETY: `alias` maps MEMORY_SIZE bytes, the size of `base`.
         unsafe { std::ptr::copy_nonoverlapping(base.as_ptr(), alias, MEMORY_SIZE) };
-        let segment_bases = kernel_enables_fsgsbase();
         // SAFETY: the page is mapped, and only this engine uses it.
         let page = unsafe { StatePage::get() };
-        page.use_bases = u64::from(segment_bases);
         page.exit = trampoline::exit_address();
         page.far_entry = [ENTRY as u32, u32::from(selectors::CODE32)];
-        Ok(Self { base, alias, segment_bases, _only_one: guard })
-    }
-
-    /// Whether FS and GS can have the bases the case gives them; if not, they are left alone.
-    pub fn has_segment_bases(&self) -> bool {
-        self.segment_bases
+        Ok(Self { base, alias, _only_one: guard })
     }
 
     fn memory(&mut self) -> &mut [u8] {
@@ -135,8 +131,8 @@ impl Engine for Native {
             rip,
             rflags: page.rflags,
             selectors,
-            fs_base: if self.segment_bases { page.fs_base } else { case.state.fs_base },
-            gs_base: if self.segment_bases { page.gs_base } else { case.state.gs_base },
+            fs_base: page.fs_base,
+            gs_base: page.gs_base,
             fpu: FpuState::from_image(&page.fx),
         };
         erase_instruction(code);

@@ -39,8 +39,6 @@ pub(super) struct StatePage {
     pub(super) cr2: u64,
     /// Not zero while the guest's registers are loaded.
     pub(super) in_guest: u64,
-    /// Whether FS and GS bases are exchanged.
-    pub(super) use_bases: u64,
     /// ES, CS, SS, DS, FS, GS after.
     pub(super) selectors: [u16; 6],
     host_rsp: u64,
@@ -65,7 +63,6 @@ pub(super) mod offsets {
     pub(in super::super) const DATA_SELECTOR: u64 = PAGE + offset_of!(StatePage, data_selector) as u64;
     pub(in super::super) const EXIT: u64 = PAGE + offset_of!(StatePage, exit) as u64;
     pub(in super::super) const IN_GUEST: u64 = PAGE + offset_of!(StatePage, in_guest) as u64;
-    pub(in super::super) const USE_BASES: u64 = PAGE + offset_of!(StatePage, use_bases) as u64;
     pub(in super::super) const SELECTORS: u64 = PAGE + offset_of!(StatePage, selectors) as u64;
     pub(in super::super) const HOST_RSP: u64 = PAGE + offset_of!(StatePage, host_rsp) as u64;
     pub(in super::super) const HOST_FS_BASE: u64 = PAGE + offset_of!(StatePage, host_fs_base) as u64;
