@@ -1,4 +1,4 @@
-//! One PC: configuration, wiring, boot protocols, run loop, saved state.
+#![doc = include_str!("../README.md")]
 
 pub mod acpi;
 mod board;

@@ -1,4 +1,4 @@
-//! An x86-64 processor in software: decode, translate, execute.
+#![doc = include_str!("../README.md")]
 
 mod access;
 mod block;
