@@ -274,6 +274,8 @@ impl Cpu {
             }
             Pending::Exit(exit) => {
                 self.replay.cursor = 0;
+                // The instruction starts again with the answer, and makes its writes again.
+                self.posted.clear();
                 Some(exit)
             }
             Pending::Again => {
@@ -307,16 +309,13 @@ impl Cpu {
         if self.attention.0 & Attention::DEBUG != 0 && self.shadow != InterruptShadow::MovSs {
             let delivered = self.take_debug_trap(mem);
             self.refresh_attention();
-            if let Err(exit) = delivered {
-                return Some(exit);
-            }
+            // The delivery counts, and may have pushed to a device: look again before anything else comes.
+            return delivered.err().or_else(|| self.attend(mem));
         }
         if self.nmi_pending && !self.nmi_blocked && self.shadow == InterruptShadow::None {
             let delivered = self.deliver_nmi(mem);
             self.refresh_attention();
-            if let Err(exit) = delivered {
-                return Some(exit);
-            }
+            return delivered.err().or_else(|| self.attend(mem));
         }
         if self.interruptible() && self.interrupt_line {
             return Some(Exit::InterruptWindow);

@@ -93,6 +93,12 @@ fn pop_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op
 /// PUSHA, PUSHAD: nothing moves unless all eight stores succeed.
 fn push_all<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let rsp = cpu.regs[RSP];
+    // SDM 2B PUSHA: in real and virtual-8086 mode these stack pointers give #GP, where the pushes would meet a stack fault.
+    let offset = if cpu.mode.0 & crate::cpu::CodeMode::STACK32 != 0 { rsp } else { rsp & 0xffff };
+    if (!cpu.protected() || cpu.v86()) && matches!(offset, 7 | 9 | 11 | 13 | 15) {
+        cpu.gp0();
+        return cpu.abort(&ops[0]);
+    }
     for register in 0..8_u8 {
         let value = if register == RSP as u8 { T::cut(rsp) } else { T::get(cpu, register) };
         if cpu.push(mem, value) == Err(Fault) {

@@ -223,7 +223,8 @@ fn repeated<E: Element, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) ->
         }
         // A device must see each write before the next. That code was overwritten waits until the end: what was decoded is no
         // state, and whether it was must not show in when the instruction ends.
-        if done >= most || !cpu.posted.is_empty() {
+        // What L0 answered is for one element, and is forgotten with it.
+        if done >= most || !cpu.posted.is_empty() || cpu.replay.cursor != 0 {
             cpu.pending = Pending::Again;
             return cpu.abort(op);
         }

@@ -5,7 +5,7 @@
 //! makes time pass.
 
 use guest_memory::GuestMemory;
-use x86_defs::control::DR7_GD;
+use x86_defs::control::{DR6_BD, DR7_GD};
 use x86_defs::gpr::RSP;
 use x86_defs::rflags::{AC, IF, NT, RF, TF, VM};
 use x86_defs::segment::index::{CS, DS, ES, FS, GS, SS};
@@ -76,9 +76,14 @@ fn combine(first: Vector, second: Exception) -> Option<Exception> {
 }
 
 /// Whether a vector is of the fault class, so that its handler returns to the instruction with RF set (SDM 3B 18.3.1.1). #DB
-/// is treated apart: only an instruction breakpoint is a fault, and that one pushes RF as it is.
+/// is treated apart: of its faults, an instruction breakpoint pushes RF as it is and general detect pushes 1.
 const fn is_fault(vector: Vector) -> bool {
     !matches!(vector, Vector::DB | Vector::NMI | Vector::BP | Vector::OF | Vector::DF | Vector::MC)
+}
+
+/// Whether this is the #DB of general detect (SDM 3B table 18-2), a fault.
+const fn tells_of_debug_register_access(exception: &Exception) -> bool {
+    exception.vector.0 == Vector::DB.0 && exception.payload & DR6_BD != 0
 }
 
 impl Cpu {
@@ -101,7 +106,7 @@ impl Cpu {
                 error_code: current.vector.has_error_code().then_some(current.error_code),
                 software: false,
                 ext: ERROR_EXT,
-                resume: is_fault(current.vector),
+                resume: is_fault(current.vector) || tells_of_debug_register_access(&current),
                 return_ip: self.rip,
             };
             let Err(Fault) = self.deliver(mem, event) else {
