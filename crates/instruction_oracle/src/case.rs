@@ -162,17 +162,26 @@ pub struct State {
     pub fpu: FpuState,
 }
 
-/// The encoded bytes of one instruction.
+/// Most bytes of a case.
+pub const MOST_BYTES: usize = 128;
+
+/// The encoded bytes of the instructions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
-    bytes: [u8; 15],
+    bytes: [u8; MOST_BYTES],
     len: u8,
 }
 
+impl Default for Encoding {
+    fn default() -> Self {
+        Self { bytes: [0; MOST_BYTES], len: 0 }
+    }
+}
+
 impl Encoding {
-    /// Takes bytes of an instruction; `None` if there are more than an instruction may have.
+    /// Takes bytes; `None` if there are more than [`MOST_BYTES`].
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut array = [0; 15];
+        let mut array = [0; MOST_BYTES];
         array.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(Self { bytes: array, len: bytes.len() as u8 })
     }
@@ -239,13 +248,24 @@ impl Prelude {
     }
 }
 
-/// One instruction and everything it starts from. Memory starts as the engine's base image with the patches over it.
+/// What a case that is more than one instruction knows about them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// How many instructions there are.
+    pub instructions: u64,
+    /// Bits of RFLAGS that are undefined after the last.
+    pub undefined_flags: u64,
+}
+
+/// One instruction, or a sequence of them, and everything it starts from. Memory starts as the engine's base image with the patches over it.
 #[derive(Clone)]
 pub struct Case {
     /// The mode it runs in.
     pub mode: Mode,
-    /// What the bytes decode to.
+    /// What the bytes decode to: the last of a sequence.
     pub instruction: Instruction,
+    /// What there is beside it, if it is not alone.
+    pub sequence: Option<Sequence>,
     /// The bytes at [`ENTRY`].
     pub encoding: Encoding,
     /// Registers before.
@@ -259,7 +279,17 @@ pub struct Case {
 impl Case {
     /// Decodes `bytes` as code at [`ENTRY`].
     pub fn decode(bytes: &[u8], mode: Mode) -> Instruction {
-        Decoder::with_ip(mode.bits(), bytes, ENTRY, DecoderOptions::NONE).decode()
+        Self::decode_at(bytes, mode, ENTRY)
+    }
+
+    /// Decodes `bytes` as code at `address`.
+    pub fn decode_at(bytes: &[u8], mode: Mode, address: u64) -> Instruction {
+        Decoder::with_ip(mode.bits(), bytes, address, DecoderOptions::NONE).decode()
+    }
+
+    /// Number of instructions.
+    pub fn instructions(&self) -> u64 {
+        self.sequence.map_or(1, |sequence| sequence.instructions)
     }
 
     /// The iced-x86 code of the instruction.
@@ -273,9 +303,14 @@ impl Case {
         for byte in self.encoding.bytes() {
             text += &format!("{byte:02x} ");
         }
-        let mut assembly = String::new();
-        IntelFormatter::new().format(&self.instruction, &mut assembly);
-        text + " " + &assembly
+        let mut formatter = IntelFormatter::new();
+        let mut decoder =
+            Decoder::with_ip(self.mode.bits(), self.encoding.bytes(), ENTRY, DecoderOptions::NONE);
+        for instruction in &mut decoder {
+            text += if instruction.ip() == ENTRY { " " } else { "; " };
+            formatter.format(&instruction, &mut text);
+        }
+        text
     }
 }
 

@@ -167,6 +167,7 @@ mod tests {
             instruction: Case::decode(bytes, Mode::Long),
             encoding,
             state,
+            sequence: None,
             prelude: None,
             patches: Vec::new(),
         };

@@ -23,7 +23,7 @@ mod command {
     use instruction_oracle::generate::Generator;
     use instruction_oracle::interpreter::Interpreter;
     use instruction_oracle::native::Native;
-    use instruction_oracle::runner::{self, Origin, Plan};
+    use instruction_oracle::runner::{self, Origin, Plan, Subject};
 
     /// Compares single instructions on the host's processor and in the interpreter.
     #[derive(Debug, Parser)]
@@ -37,11 +37,14 @@ mod command {
         /// Only this iced-x86 Code, for example Add_rm8_r8.
         #[arg(long)]
         code: Option<String>,
-        /// The mode of the instruction named by --code: 64 or 32 bits.
+        /// The mode of --code or --sequence: 64 or 32 bits.
         #[arg(long, default_value_t = 64)]
         bits: u32,
-        /// Only the case with this number, and everything about it; needs --code.
-        #[arg(long, requires = "code")]
+        /// Only sequences of integer instructions.
+        #[arg(long, conflicts_with = "code")]
+        sequence: bool,
+        /// Only the case with this number, and everything about it; needs --code or --sequence.
+        #[arg(long)]
         case: Option<u64>,
         /// Write the tables of coverage into the README and do nothing else.
         #[arg(long)]
@@ -60,8 +63,13 @@ mod command {
         let mode = Mode::ALL.into_iter().find(|mode| mode.bits() == arguments.bits);
         let mode = mode.ok_or_else(|| anyhow!("--bits is 64 or 32, not {}", arguments.bits))?;
         let code = arguments.code.as_deref().map(runner::code_named).transpose()?;
-        if let (Some(code), Some(number)) = (code, arguments.case) {
-            let origin = Origin { seed: arguments.seed, mode, code, number };
+        let subject = match code {
+            Some(code) => Some(Subject::Instruction(code)),
+            None => arguments.sequence.then_some(Subject::Sequence),
+        };
+        if let Some(number) = arguments.case {
+            let subject = subject.ok_or_else(|| anyhow!("--case needs --code or --sequence"))?;
+            let origin = Origin { seed: arguments.seed, mode, subject, number };
             let case = origin.case(&mut generator).map_err(|failure| anyhow!("no such case: {failure:?}"))?;
             print!("{case:?}");
             let host = native.run(&case);
@@ -75,9 +83,8 @@ mod command {
             return Ok(if mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         let mut plan = Plan::all(arguments.seed, arguments.cases);
-        if let Some(code) = code {
-            plan.codes = vec![(mode, code)];
-            plan.cases_per_code = arguments.cases;
+        if let Some(subject) = subject {
+            plan.subjects = vec![(mode, subject, arguments.cases)];
         }
         let report = runner::run(&plan, &mut generator, &mut native, &mut interpreter);
         print!("{report}");

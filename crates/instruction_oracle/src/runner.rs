@@ -13,31 +13,48 @@ use crate::generate::{Failure, Generator};
 use crate::random::Random;
 use crate::scope;
 
+/// What a case is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// One instruction.
+    Instruction(Code),
+    /// A sequence of integer instructions.
+    Sequence,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instruction(code) => write!(f, "{code:?}"),
+            Self::Sequence => f.write_str("sequence"),
+        }
+    }
+}
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Decides everything random.
     pub seed: u64,
-    /// The instructions, each with the mode it runs in.
-    pub codes: Vec<(Mode, Code)>,
+    /// What the cases are about, each with its mode and the number of its cases.
+    pub subjects: Vec<(Mode, Subject, u64)>,
     /// Instructions left out because the host's processor lacks a feature.
     pub host_lacks: BTreeMap<Code, &'static str>,
-    /// Cases of each.
-    pub cases_per_code: u64,
-    /// The number of the first case of each.
-    pub first_case: u64,
 }
 
 impl Plan {
-    /// At least `cases` cases, spread evenly over all instructions that are compared and the host has.
+    /// At least `cases` cases, spread evenly over all instructions that are compared and the host has, and half as many
+    /// sequences.
     pub fn all(seed: u64, cases: u64) -> Self {
         let all =
             || Mode::ALL.into_iter().flat_map(|mode| scope::compared(mode).map(move |code| (mode, code)));
         let host_lacks: BTreeMap<Code, &'static str> =
             all().filter_map(|(_, code)| Some((code, scope::host_lacks(code)?))).collect();
         let codes: Vec<(Mode, Code)> = all().filter(|(_, code)| !host_lacks.contains_key(code)).collect();
-        let cases_per_code = cases.div_ceil(codes.len() as u64);
-        Self { seed, codes, host_lacks, cases_per_code, first_case: 0 }
+        let each = cases.div_ceil(codes.len() as u64);
+        let instructions = codes.into_iter().map(|(mode, code)| (mode, Subject::Instruction(code), each));
+        let sequences = Mode::ALL.into_iter().map(|mode| (mode, Subject::Sequence, cases / 4));
+        Self { seed, subjects: instructions.chain(sequences).collect(), host_lacks }
     }
 }
 
@@ -48,8 +65,8 @@ pub struct Origin {
     pub seed: u64,
     /// The mode.
     pub mode: Mode,
-    /// The instruction asked for.
-    pub code: Code,
+    /// What was asked for.
+    pub subject: Subject,
     /// Its number.
     pub number: u64,
 }
@@ -57,10 +74,17 @@ pub struct Origin {
 impl Origin {
     /// The case. It depends on nothing but the origin.
     pub fn case(self, generator: &mut Generator) -> Result<Case, Failure> {
-        let mode = u64::from(self.mode.bits()) << 56;
-        let mixed =
-            mode ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.code as u64) << 40 ^ self.number;
-        generator.case(&mut Random::new(mixed), self.mode, self.code)
+        let subject = match self.subject {
+            Subject::Instruction(code) => code as u64,
+            Subject::Sequence => 0xffff,
+        };
+        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = u64::from(self.mode.bits()) << 56 ^ seed ^ subject << 40 ^ self.number;
+        let mut random = Random::new(mixed);
+        match self.subject {
+            Subject::Instruction(code) => generator.case(&mut random, self.mode, code),
+            Subject::Sequence => generator.sequence(&mut random, self.mode),
+        }
     }
 }
 
@@ -79,8 +103,12 @@ pub struct Disagreement {
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { seed, mode, code, number } = self.origin;
-        writeln!(f, "--seed {seed} --bits {} --code {code:?} --case {number}", mode.bits())?;
+        let Origin { seed, mode, subject, number } = self.origin;
+        let subject = match subject {
+            Subject::Instruction(code) => format!("--code {code:?}"),
+            Subject::Sequence => "--sequence".to_owned(),
+        };
+        writeln!(f, "--seed {seed} --bits {} {subject} --case {number}", mode.bits())?;
         write!(f, "{:?}  host: {:x?}", self.case, self.host.end)?;
         for mismatch in &self.mismatches {
             write!(f, "\n  {mismatch}")?;
@@ -105,10 +133,10 @@ pub struct Tally {
 /// What came of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// By the instruction that ran, which with a random prefix is not always the one asked for.
-    pub tallies: BTreeMap<(Mode, Code), Tally>,
+    /// By mode and the instruction that ran.
+    pub tallies: BTreeMap<(Mode, Subject), Tally>,
     /// Instructions no case could be made for.
-    pub failures: BTreeMap<Code, Failure>,
+    pub failures: BTreeMap<Subject, Failure>,
     /// Instructions left out because the host's processor lacks a feature.
     pub host_lacks: BTreeMap<Code, &'static str>,
     /// Cases left out because the host's vendor has the instruction otherwise.
@@ -134,19 +162,19 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ((mode, code), tally) in self.tallies.iter().filter(|(_, tally)| tally.disagreements > 0) {
+        for ((mode, subject), tally) in self.tallies.iter().filter(|(_, tally)| tally.disagreements > 0) {
             let bits = mode.bits();
             writeln!(
                 f,
-                "{code:?} ({bits} bits): {} of {} cases differ",
+                "{subject} ({bits} bits): {} of {} cases differ",
                 tally.disagreements, tally.compared
             )?;
             for disagreement in &tally.first {
                 writeln!(f, "{disagreement}\n")?;
             }
         }
-        for (code, failure) in &self.failures {
-            writeln!(f, "{code:?}: no case could be made: {failure:?}")?;
+        for (subject, failure) in &self.failures {
+            writeln!(f, "{subject}: no case could be made: {failure:?}")?;
         }
         for (code, feature) in &self.host_lacks {
             writeln!(f, "{code:?}: excluded, the host lacks {feature}")?;
@@ -179,13 +207,13 @@ pub fn run(
     interpreter: &mut dyn Engine,
 ) -> Report {
     let mut report = Report { host_lacks: plan.host_lacks.clone(), ..Report::default() };
-    for &(mode, code) in &plan.codes {
-        for number in plan.first_case..plan.first_case + plan.cases_per_code {
-            let origin = Origin { seed: plan.seed, mode, code, number };
+    for &(mode, subject, cases) in &plan.subjects {
+        for number in 0..cases {
+            let origin = Origin { seed: plan.seed, mode, subject, number };
             let case = match origin.case(generator) {
                 Ok(case) => case,
                 Err(failure) => {
-                    report.failures.insert(code, failure);
+                    report.failures.insert(subject, failure);
                     continue;
                 }
             };
@@ -193,9 +221,14 @@ pub fn run(
                 *report.left_out.entry(difference).or_default() += 1;
                 continue;
             }
+            // With a random prefix it is not always the instruction asked for.
+            let ran = match subject {
+                Subject::Instruction(_) => Subject::Instruction(case.code()),
+                Subject::Sequence => subject,
+            };
             let expected = host.run(&case);
             let actual = interpreter.run(&case);
-            let tally = report.tallies.entry((mode, case.code())).or_default();
+            let tally = report.tallies.entry((mode, ran)).or_default();
             tally.compared += 1;
             tally.retired += u64::from(expected.end == End::Retired);
             let mismatches = compare(&case, &expected, &actual);

@@ -27,6 +27,9 @@ const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
 /// What is undefined after this case, if the instruction retires.
 pub fn undefined(case: &Case) -> Undefined {
+    if let Some(sequence) = case.sequence {
+        return Undefined { rflags: sequence.undefined_flags, ..Undefined::default() };
+    }
     use Mnemonic::{Bsf, Bsr, Bswap, Lar, Rcl, Rcr, Rol, Ror, Sal, Sar, Shl, Shld, Shr, Shrd};
     let instruction = &case.instruction;
     let bits = instruction.rflags_undefined();
@@ -54,6 +57,16 @@ pub fn undefined(case: &Case) -> Undefined {
         _ => {}
     }
     undefined
+}
+
+/// Status flags the instruction reads.
+pub fn read_flags(instruction: &Instruction) -> u64 {
+    rflags(instruction.rflags_read())
+}
+
+/// Status flags that have a defined value after the instruction, whatever it was before.
+pub fn defined_flags(instruction: &Instruction) -> u64 {
+    rflags(instruction.rflags_written() | instruction.rflags_cleared() | instruction.rflags_set())
 }
 
 fn rflags(bits: u32) -> u64 {

@@ -9,7 +9,8 @@ use crate::case::{Case, End, Mode};
 pub fn leaves_out(case: &Case) -> Option<Difference> {
     let code = case.code();
     // A second operand-size prefix is decoded as if it were not there, so the bytes are looked at.
-    let narrow = case.encoding.bytes().iter().take_while(|byte| is_prefix(**byte)).any(|&byte| byte == 0x66);
+    let narrow = case.sequence.is_none()
+        && case.encoding.bytes().iter().take_while(|byte| is_prefix(**byte)).any(|&byte| byte == 0x66);
     [Difference::WideFarPointer, Difference::RegisterPrefetch]
         .into_iter()
         .find(|difference| difference.applies(code))
@@ -120,7 +121,8 @@ fn misaligned(case: &Case) -> bool {
 
 /// Whether a REP prefix counts with a register that is zero.
 fn repeats_zero_times(case: &Case) -> bool {
-    let narrow = case.mode == Mode::Compatibility || case.encoding.bytes().contains(&0x67);
+    let narrow =
+        case.sequence.is_none() && case.mode == Mode::Compatibility || case.encoding.bytes().contains(&0x67);
     let mask = if narrow { 0xffff_ffff } else { u64::MAX };
     let repeats = case.instruction.has_rep_prefix() || case.instruction.has_repne_prefix();
     repeats && case.state.gpr[1] & mask == 0

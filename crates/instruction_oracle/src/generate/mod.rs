@@ -5,6 +5,7 @@ mod implied;
 mod operands;
 mod place;
 mod registers;
+mod sequence;
 
 use std::fmt;
 
@@ -31,6 +32,8 @@ pub enum Failure {
 /// Makes cases.
 pub struct Generator {
     encoders: [Encoder; 2],
+    /// What sequences are made of, by mode.
+    candidates: [Vec<Code>; 2],
 }
 
 impl fmt::Debug for Generator {
@@ -48,7 +51,10 @@ impl Default for Generator {
 impl Generator {
     /// A generator. What it makes depends on the random numbers it is given alone.
     pub fn new() -> Self {
-        Self { encoders: Mode::ALL.map(|mode| Encoder::new(mode.bits())) }
+        Self {
+            encoders: Mode::ALL.map(|mode| Encoder::new(mode.bits())),
+            candidates: Mode::ALL.map(sequence::candidates),
+        }
     }
 
     /// A case for `code`. With some chance its bytes get one more prefix, and it is then one for another code.
@@ -102,9 +108,10 @@ impl Generator {
                 decoded = with_prefix;
             }
         }
-        let encoding = Encoding::new(&bytes).ok_or_else(|| Failure::Encoder("too long".to_owned()))?;
+        let encoding = Some(&bytes).filter(|bytes| bytes.len() <= 15).and_then(|bytes| Encoding::new(bytes));
+        let encoding = encoding.ok_or_else(|| Failure::Encoder("too long".to_owned()))?;
         let prelude = prelude(random, &mut state);
-        Ok(Case { mode, instruction: decoded, encoding, state, prelude, patches })
+        Ok(Case { mode, instruction: decoded, sequence: None, encoding, state, prelude, patches })
     }
 
     /// Chooses where a memory operand lies, what it holds and how it is addressed.

@@ -7,8 +7,8 @@ use x86_cpu::{BlockCache, Cpu, Exit, FpuRegisters, Registers, SpecialRegisters};
 use x86_defs::{Segment, TableRegister, control, msr};
 
 use crate::case::{
-    CODE, CODE_SIZE, Case, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE, Mode, Outcome, Patch, Prelude,
-    State, selectors,
+    CODE, CODE_SIZE, Case, ENTRY, End, Engine, FpuState, LINE, MEMORY_SIZE, MOST_BYTES, Mode, Outcome, Patch,
+    Prelude, State, selectors,
 };
 use crate::memory::{base_image, changed_lines};
 use machine::physical;
@@ -22,6 +22,8 @@ const STATUS: u64 = 0x8d5;
 /// A conditional branch, which may be made one operation with the instruction before it, to the next instruction: a jump to itself.
 /// The condition is in the low bits of the first byte.
 const BRANCH_ON: [u8; 4] = [0x70, 0x00, 0xeb, 0xfe];
+/// Bytes of the code page a case can take.
+const CODE_BYTES: usize = MOST_BYTES + 8;
 /// Offset in it of where the processor stands still.
 const STANDSTILL: u64 = 2;
 /// Calls of `run` a case may take: long REP instructions stop at a bounded count.
@@ -189,10 +191,13 @@ impl Engine for Interpreter {
         }
         // Half of the cases run alone, half in the middle of a block: behind what sets the flags, before a branch.
         let in_block = case.state.gpr[0].count_ones().is_multiple_of(2);
-        let mut code = [INT3; 24];
+        let mut code = [INT3; CODE_BYTES];
         let bytes = case.encoding.bytes();
         let before = case.prelude.map_or(NOP, Prelude::bytes);
-        let (rip, budget) = if in_block { (ENTRY - before.len() as u64, 4) } else { (ENTRY, 1) };
+        let instructions = case.instructions();
+        // In a block, the prelude, the branch behind and its jump to itself count too.
+        let (rip, budget) =
+            if in_block { (ENTRY - before.len() as u64, instructions + 3) } else { (ENTRY, instructions) };
         let mut rflags = case.state.rflags;
         if in_block {
             if case.prelude.is_some() {
@@ -210,7 +215,7 @@ impl Engine for Interpreter {
         self.load(case, rip, rflags);
         let exit = self.execute(budget);
         let (end, state) = self.outcome(case, exit, in_block);
-        machine::write(&self.memory, at, &[INT3; 24]);
+        machine::write(&self.memory, at, &[INT3; CODE_BYTES]);
         machine::read(&self.memory, physical::MEMORY, &mut self.image);
         let changed = changed_lines(&self.base, &self.image);
         for line in &changed {

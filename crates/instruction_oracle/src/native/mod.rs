@@ -177,7 +177,7 @@ fn write_instruction(bytes: &[u8], mode: Mode) -> usize {
         Mode::Compatibility => exit_stub_32(),
     };
     let target = std::ptr::with_exposed_provenance_mut::<u8>(ENTRY as usize);
-    // SAFETY: an instruction has at most 15 bytes, the stub 7, and the mapped page goes on for half a page behind ENTRY.
+    // SAFETY: a case has at most 128 bytes, the stub 7, and the mapped page goes on for half a page behind ENTRY.
     unsafe {
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
         std::ptr::copy_nonoverlapping(stub.as_ptr(), target.add(bytes.len()), stub.len());
@@ -287,6 +287,7 @@ mod tests {
             instruction: Case::decode(bytes, Mode::Long),
             encoding: Encoding::new(bytes).expect("short"),
             state: state(),
+            sequence: None,
             prelude: None,
             patches: Vec::new(),
         }
