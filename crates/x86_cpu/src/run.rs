@@ -58,10 +58,10 @@ impl Cpu {
     /// Runs blocks until something has to be looked at; an exit, or nothing if it was dealt with.
     fn run_blocks(&mut self, mem: &GuestMemory, blocks: &mut BlockCache) -> Option<Exit> {
         loop {
-            if self.attention.0 != 0 {
-                if let Some(exit) = self.attend(mem) {
-                    return Some(exit);
-                }
+            if self.attention.0 != 0
+                && let Some(exit) = self.attend(mem)
+            {
+                return Some(exit);
             }
             if self.stop_block {
                 // Code was overwritten, by the last instruction or by the frame of an event.

@@ -173,7 +173,7 @@ fn enter_frame<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, (size, level): (u64, u8
     let rsp = cpu.regs[RSP];
     let new = cpu.wrap_stack(rsp, rsp.wrapping_sub(size));
     let linear = cpu.stack_linear(new, T::SIZE, true)?;
-    cpu.read_to_modify_slow::<T>(mem, linear, SS as u8)?;
+    cpu.probe_write(mem, linear, T::SIZE, SS as u8)?;
     cpu.regs[RSP] = new;
     match T::BITS {
         16 => u16::set(cpu, RBP as u8, frame as u16),

@@ -143,6 +143,8 @@ fn execute<E: Engine>(machine: &mut Machine, steps: u64) -> Outcome {
                 None => break,
             },
             Exit::IoWrite { .. } | Exit::MmioWrite { .. } | Exit::Cr8Write { .. } => continue,
+            // Something is to come that wakes the processor: a step's trap.
+            Exit::Halt if done < steps && frame::handler_of(&engine.cpu().save(), true).is_none() => {}
             _ => break,
         }
         let retired = engine.cpu().retired().wrapping_sub(start);
