@@ -1,9 +1,7 @@
 //! The state of one processor.
 
 use guest_memory::GuestMemory;
-use x86_defs::control::{
-    CR0_EM, CR0_ET, CR0_PE, CR0_TS, CR4_OSFXSR, DR6_FIXED_1, DR7_FIXED_1, EFER_LMA,
-};
+use x86_defs::control::{CR0_EM, CR0_ET, CR0_PE, CR0_TS, CR4_OSFXSR, DR6_FIXED_1, DR7_FIXED_1, EFER_LMA};
 use x86_defs::rflags;
 use x86_defs::segment::{self, AR_DB, AR_L, Segment, TableRegister};
 
@@ -49,12 +47,14 @@ impl CodeMode {
     }
 }
 
+/// As many as an operation's register numbers can tell apart, so that none needs a bounds check.
+pub(crate) const REGISTERS: usize = 256;
+
 /// A processor. Everything an instruction can see or change is here; RAM is handed in with each call.
 #[derive(Debug)]
 pub struct Cpu {
-    /// RAX to R15, then [`crate::op::ZERO`] and [`crate::op::BLOCK_RIP`]; the rest is there so that a masked index needs no
-    /// bounds check.
-    pub(crate) regs: [u64; 32],
+    /// RAX to R15, then [`crate::op::ZERO`] and [`crate::op::BLOCK_RIP`]; the rest is never touched.
+    pub(crate) regs: [u64; REGISTERS],
     pub(crate) flags: LazyFlags,
     /// RFLAGS without the status flags.
     pub(crate) system_flags: u64,
@@ -124,7 +124,7 @@ impl Cpu {
     #[must_use]
     pub fn new(apic_id: u32, processors: u32) -> Self {
         let mut cpu = Self {
-            regs: [0; 32],
+            regs: [0; REGISTERS],
             flags: LazyFlags::default(),
             system_flags: rflags::FIXED_1,
             rip: 0xfff0,
@@ -176,7 +176,7 @@ impl Cpu {
 
     /// What INIT does (SDM 3A table 9-1, column INIT): everything but caches, TSC, most MSRs and the x87/SSE state.
     pub fn init(&mut self) {
-        self.regs = [0; 32];
+        self.regs = [0; REGISTERS];
         self.regs[x86_defs::gpr::RDX] = u64::from(crate::cpuid::SIGNATURE);
         self.system_flags = rflags::FIXED_1;
         self.flags.load(0);

@@ -14,7 +14,8 @@ use crate::block::{Block, LINKS, NEVER_FITS, NONE, key};
 use crate::cpu::CodeMode;
 use crate::exec::{self, Form};
 use crate::op::{
-    BLOCK_RIP, Fault, Flow, HIGH_BYTE, MAX_BLOCK_OPS, Op, PREFIX_LOCK, PREFIX_REP, PREFIX_REPNE, ZERO,
+    BLOCK_RIP, Fault, Flow, HIGH_BYTE, Handler, MAX_BLOCK_OPS, Op, PREFIX_LOCK, PREFIX_REP, PREFIX_REPNE,
+    ZERO,
 };
 
 /// Most bytes of an instruction (SDM 2A 2.3.11); more is #GP(0).
@@ -46,6 +47,8 @@ pub(crate) fn decode_block(
     let mut count = 0;
     let mut branches = 0;
     let mut previous: Option<Instruction> = None;
+    // The last operation whose flags nobody has seen yet, and its handler should nobody ever.
+    let mut unseen: Option<(usize, Handler)> = None;
     let mut second_page = None;
     while ops.len() < most {
         let mut instruction = unmistaken(decoder.decode(), &bytes, mode);
@@ -87,6 +90,17 @@ pub(crate) fn decode_block(
         } else {
             ops.push(op);
         }
+        let effect = FlagEffect::of(&instruction);
+        if effect == FlagEffect::Overwrites
+            && let Some((place, handler)) = unseen.take()
+        {
+            ops[place].run = handler;
+        }
+        if let Some(handler) = exec::quiet(&instruction, &op) {
+            unseen = Some((ops.len() - 1, handler));
+        } else if effect != FlagEffect::None {
+            unseen = None;
+        }
         previous = Some(instruction);
         if ends {
             break;
@@ -126,6 +140,59 @@ fn unmistaken(instruction: Instruction, bytes: &[u8], mode: CodeMode) -> Instruc
         }
         _ => instruction,
     }
+}
+
+/// What an instruction means for the flags of those before it in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlagEffect {
+    /// It replaces all status flags without a look at them, and cannot fault: nobody sees what was there.
+    Overwrites,
+    /// It neither reads nor writes flags, and cannot fault.
+    None,
+    /// Anything else: the flags before it must be right.
+    Sees,
+}
+
+impl FlagEffect {
+    fn of(instruction: &Instruction) -> Self {
+        let has_memory = (0..instruction.op_count()).any(|operand| {
+            let kind = instruction.op_kind(operand);
+            kind != OpKind::Register && !is_immediate(kind)
+        });
+        let plain = (0..instruction.op_count())
+            .filter(|&operand| instruction.op_kind(operand) == OpKind::Register)
+            .all(|operand| instruction.op_register(operand).is_gpr());
+        match instruction.mnemonic() {
+            // The address of LEA is computed, not accessed.
+            Mnemonic::Lea if plain => Self::None,
+            _ if has_memory || !plain => Self::Sees,
+            Mnemonic::Add
+            | Mnemonic::Sub
+            | Mnemonic::And
+            | Mnemonic::Or
+            | Mnemonic::Xor
+            | Mnemonic::Cmp
+            | Mnemonic::Test
+            | Mnemonic::Neg => Self::Overwrites,
+            Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movsx | Mnemonic::Movsxd => Self::None,
+            _ => Self::Sees,
+        }
+    }
+}
+
+/// Whether an operand is an immediate.
+const fn is_immediate(kind: OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::Immediate8
+            | OpKind::Immediate16
+            | OpKind::Immediate32
+            | OpKind::Immediate64
+            | OpKind::Immediate8to16
+            | OpKind::Immediate8to32
+            | OpKind::Immediate8to64
+            | OpKind::Immediate32to64
+    )
 }
 
 /// Number of a register operand as handlers index it.
@@ -218,16 +285,7 @@ fn operands(instruction: &Instruction, op: &mut Op) {
                     _ => 3,
                 };
             }
-            OpKind::Immediate8
-            | OpKind::Immediate16
-            | OpKind::Immediate32
-            | OpKind::Immediate64
-            | OpKind::Immediate8to16
-            | OpKind::Immediate8to32
-            | OpKind::Immediate8to64
-            | OpKind::Immediate32to64
-                if !immediate_seen =>
-            {
+            kind if is_immediate(kind) && !immediate_seen => {
                 op.imm = instruction.immediate(operand);
                 immediate_seen = true;
             }

@@ -73,8 +73,8 @@ impl Cpu {
     /// Base + index * scale + displacement, 64 bits wide.
     #[inline(always)]
     pub(crate) fn effective_sum(&self, op: &Op) -> u64 {
-        self.regs[(op.base & 31) as usize]
-            .wrapping_add(self.regs[(op.index & 31) as usize] << (op.scale & 3))
+        self.regs[op.base as usize]
+            .wrapping_add(self.regs[op.index as usize].wrapping_shl(u32::from(op.scale)))
             .wrapping_add(op.disp)
     }
 

@@ -7,6 +7,7 @@ use saved_state::{Restore, RestoreError, Save, SavedState};
 use x86_defs::{PHYSICAL_ADDRESS_BITS, TableRegister};
 
 use crate::Cpu;
+use crate::cpu::REGISTERS;
 use crate::event::{InterruptShadow, Pending, Replay};
 use crate::float::{F80, LastInstruction};
 use crate::msr::Msrs;
@@ -312,7 +313,7 @@ impl Restore for Cpu {
         let mut new_tlb = crate::tlb::Tlb::new();
         new_tlb.restore(tlb)?;
 
-        self.regs = [0; 32];
+        self.regs = [0; REGISTERS];
         self.regs[..16].copy_from_slice(&general);
         self.rip = rip;
         self.retired = retired;

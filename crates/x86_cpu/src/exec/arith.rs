@@ -17,6 +17,31 @@ pub(crate) trait Binary {
     fn apply<T: Int>(cpu: &mut Cpu, a: T, b: T) -> T;
 }
 
+/// An operation whose result needs no flags.
+trait Plain {
+    /// The result; no flag changes.
+    fn plain(a: u64, b: u64) -> u64;
+}
+
+macro_rules! plain {
+    ($($name:ident: |$a:ident, $b:ident| $body:expr;)*) => {
+        $(impl Plain for $name {
+            #[inline(always)]
+            fn plain($a: u64, $b: u64) -> u64 {
+                $body
+            }
+        })*
+    };
+}
+
+plain! {
+    Add: |a, b| a.wrapping_add(b);
+    Sub: |a, b| a.wrapping_sub(b);
+    And: |a, b| a & b;
+    Or: |a, b| a | b;
+    Xor: |a, b| a ^ b;
+}
+
 /// Flags of `a + b + carry = result`.
 #[inline(always)]
 fn add_flags<T: Int>(cpu: &mut Cpu, a: u64, b: u64, result: u64) {
@@ -202,7 +227,7 @@ fn memory_immediate<P: Path, O: Binary, T: Int, M: Addressing>(
 
 /// XOR or SUB of a register with itself: the register becomes 0 whatever was in it.
 fn zero_register(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    cpu.regs[(ops[0].dst & 31) as usize] = 0;
+    cpu.regs[ops[0].dst as usize] = 0;
     cpu.flags.set_logic(0);
     next!(cpu, mem, ops)
 }
@@ -212,6 +237,52 @@ fn test_self<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let value = T::get(cpu, ops[0].dst);
     cpu.flags.set_logic(value.sext());
     next!(cpu, mem, ops)
+}
+
+fn quiet_register<O: Plain, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    let result = O::plain(T::get(cpu, op.dst).zext(), T::get(cpu, op.src).zext());
+    T::set(cpu, op.dst, T::cut(result));
+    next!(cpu, mem, ops)
+}
+
+fn quiet_immediate<O: Plain, T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    let result = O::plain(T::get(cpu, op.dst).zext(), op.imm);
+    T::set(cpu, op.dst, T::cut(result));
+    next!(cpu, mem, ops)
+}
+
+fn quiet_zero(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    cpu.regs[ops[0].dst as usize] = 0;
+    next!(cpu, mem, ops)
+}
+
+/// The twin of a handler of this family that leaves the flags alone, for an operation whose flags nobody can see; the operands
+/// are registers of 32 or 64 bits.
+pub(crate) fn quiet(instruction: &Instruction, op: &Op) -> Option<Handler> {
+    fn pick<O: Plain>(wide: bool, immediate: bool) -> Handler {
+        match (wide, immediate) {
+            (false, false) => quiet_register::<O, u32>,
+            (false, true) => quiet_immediate::<O, u32>,
+            (true, false) => quiet_register::<O, u64>,
+            (true, true) => quiet_immediate::<O, u64>,
+        }
+    }
+    let immediate = instruction.op1_kind() != OpKind::Register;
+    if op.size < 2 || instruction.op0_kind() != OpKind::Register || instruction.op1_kind() == OpKind::Memory {
+        return None;
+    }
+    let wide = op.size == 3;
+    Some(match instruction.mnemonic() {
+        Mnemonic::Xor | Mnemonic::Sub if !immediate && op.dst == op.src => quiet_zero,
+        Mnemonic::Add => pick::<Add>(wide, immediate),
+        Mnemonic::Sub => pick::<Sub>(wide, immediate),
+        Mnemonic::And => pick::<And>(wide, immediate),
+        Mnemonic::Or => pick::<Or>(wide, immediate),
+        Mnemonic::Xor => pick::<Xor>(wide, immediate),
+        _ => return None,
+    })
 }
 
 /// An operation of one operand.

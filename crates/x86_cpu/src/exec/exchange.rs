@@ -89,7 +89,8 @@ fn cmpxchg8b<M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flo
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, 8, true));
     let exchanged = cpu.modify::<u64>(mem, linear, op.seg, |cpu, old| {
-        let pair = |cpu: &Cpu, high: usize, low: usize| (cpu.regs[high] << 32) | (cpu.regs[low] & 0xffff_ffff);
+        let pair =
+            |cpu: &Cpu, high: usize, low: usize| (cpu.regs[high] << 32) | (cpu.regs[low] & 0xffff_ffff);
         let equal = pair(cpu, RDX, RAX) == old;
         cpu.flags.set_zero(equal);
         if equal {
@@ -113,8 +114,9 @@ fn cmpxchg16b<M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Fl
         return cpu.abort(op);
     }
     let exchanged = cpu.modify::<u128>(mem, linear, op.seg, |cpu, old| {
-        let pair =
-            |cpu: &Cpu, high: usize, low: usize| (u128::from(cpu.regs[high]) << 64) | u128::from(cpu.regs[low]);
+        let pair = |cpu: &Cpu, high: usize, low: usize| {
+            (u128::from(cpu.regs[high]) << 64) | u128::from(cpu.regs[low])
+        };
         let equal = pair(cpu, RDX, RAX) == old;
         cpu.flags.set_zero(equal);
         if equal {

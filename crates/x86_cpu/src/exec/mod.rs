@@ -11,6 +11,8 @@ pub(crate) mod branch;
 pub(crate) mod cond;
 pub(crate) mod decimal;
 pub(crate) mod exchange;
+#[cfg(test)]
+mod float_tests;
 pub(crate) mod fused;
 pub(crate) mod mmx;
 pub(crate) mod mov;
@@ -24,8 +26,6 @@ mod sse_float_forms;
 pub(crate) mod sse_move;
 pub(crate) mod sse_packed;
 pub(crate) mod sse_shuffle;
-#[cfg(test)]
-mod float_tests;
 #[cfg(test)]
 mod sse_tests;
 pub(crate) mod sse_text;
@@ -45,6 +45,14 @@ pub(crate) struct Form {
     pub(crate) flat: bool,
     /// How the code is decoded.
     pub(crate) mode: crate::cpu::CodeMode,
+}
+
+/// The twin of the handler for `instruction` that leaves the status flags as they are, if there is one: for an operation whose
+/// flags are overwritten before anybody could see them.
+pub(crate) fn quiet(instruction: &Instruction, op: &Op) -> Option<Handler> {
+    arith::quiet(instruction, op)
+        .or_else(|| shift::quiet(instruction, op))
+        .or_else(|| muldiv::quiet(instruction, op))
 }
 
 /// The handler for `instruction`, asked of one family after the other.

@@ -111,7 +111,7 @@ fn extension<E: Extend>(instruction: &Instruction, op: &Op, form: Form) -> Handl
 /// LEA with a 64-bit address and result.
 fn lea64(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    cpu.regs[(op.dst & 31) as usize] = cpu.effective_sum(op);
+    cpu.regs[op.dst as usize] = cpu.effective_sum(op);
     next!(cpu, mem, ops)
 }
 

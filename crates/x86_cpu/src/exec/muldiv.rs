@@ -93,8 +93,7 @@ impl Wide for Idiv {
     fn apply<T: Int>(cpu: &mut Cpu, operand: T) -> Result<(), Fault> {
         let divisor = i128::from(operand.sext().cast_signed());
         let (high, low) = (T::get(cpu, high_register::<T>()), T::get(cpu, RAX as u8));
-        let dividend =
-            (i128::from(high.sext().cast_signed()) << T::BITS) | i128::from(low.zext());
+        let dividend = (i128::from(high.sext().cast_signed()) << T::BITS) | i128::from(low.zext());
         let (Some(quotient), Some(remainder)) =
             (dividend.checked_div(divisor), dividend.checked_rem(divisor))
         else {
@@ -146,6 +145,24 @@ fn imul_memory<T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[O
     let b = if op.aux != 0 { T::cut(op.imm) } else { T::get(cpu, op.dst) };
     multiply_into(cpu, op.dst, a, b);
     next!(cpu, mem, ops)
+}
+
+/// IMUL of registers for flags that nobody can see.
+fn quiet_imul<T: Int>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    let b = if op.aux != 0 { T::cut(op.imm) } else { T::get(cpu, op.dst) };
+    let product = T::get(cpu, op.src).zext().wrapping_mul(b.zext());
+    T::set(cpu, op.dst, T::cut(product));
+    next!(cpu, mem, ops)
+}
+
+/// The twin of a handler of this family that leaves the flags alone; the operands are registers of 32 or 64 bits.
+pub(crate) fn quiet(instruction: &Instruction, op: &Op) -> Option<Handler> {
+    let registers = instruction.op0_kind() == OpKind::Register
+        && instruction.op1_kind() == OpKind::Register
+        && op.size >= 2;
+    let handler: Handler = if op.size == 3 { quiet_imul::<u64> } else { quiet_imul::<u32> };
+    (instruction.mnemonic() == Mnemonic::Imul && registers).then_some(handler)
 }
 
 /// CBW, CWDE, CDQE: the lower half of the accumulator, sign-extended into all of it.

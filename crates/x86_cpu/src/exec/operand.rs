@@ -68,11 +68,11 @@ impl Int for u16 {
     }
     #[inline(always)]
     fn get(cpu: &Cpu, register: u8) -> Self {
-        cpu.regs[(register & 31) as usize] as u16
+        cpu.regs[register as usize] as u16
     }
     #[inline(always)]
     fn set(cpu: &mut Cpu, register: u8, value: Self) {
-        let full = &mut cpu.regs[(register & 31) as usize];
+        let full = &mut cpu.regs[register as usize];
         *full = (*full & !0xffff) | u64::from(value);
     }
 }
@@ -93,11 +93,11 @@ impl Int for u32 {
     }
     #[inline(always)]
     fn get(cpu: &Cpu, register: u8) -> Self {
-        cpu.regs[(register & 31) as usize] as u32
+        cpu.regs[register as usize] as u32
     }
     #[inline(always)]
     fn set(cpu: &mut Cpu, register: u8, value: Self) {
-        cpu.regs[(register & 31) as usize] = u64::from(value);
+        cpu.regs[register as usize] = u64::from(value);
     }
 }
 
@@ -117,11 +117,11 @@ impl Int for u64 {
     }
     #[inline(always)]
     fn get(cpu: &Cpu, register: u8) -> Self {
-        cpu.regs[(register & 31) as usize]
+        cpu.regs[register as usize]
     }
     #[inline(always)]
     fn set(cpu: &mut Cpu, register: u8, value: Self) {
-        cpu.regs[(register & 31) as usize] = value;
+        cpu.regs[register as usize] = value;
     }
 }
 

@@ -126,9 +126,8 @@ fn memory_by<S: Shift, T: Int, M: Addressing>(
 ) -> Flow {
     let op = &ops[0];
     let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, true));
-    let shifted = cpu.modify::<T>(mem, linear, op.seg, |cpu, a| {
-        if count == 0 { a } else { S::apply(cpu, a, count) }
-    });
+    let shifted =
+        cpu.modify::<T>(mem, linear, op.seg, |cpu, a| if count == 0 { a } else { S::apply(cpu, a, count) });
     attempt!(cpu, ops, shifted);
     next_after_write!(cpu, mem, ops)
 }
@@ -205,11 +204,7 @@ fn double_memory<T: Int, M: Addressing, const LEFT: bool>(
     let count = double_count::<T>(cpu, op);
     let b = T::get(cpu, op.src);
     let linear = attempt!(cpu, ops, M::linear(cpu, op, T::SIZE, true));
-    attempt!(
-        cpu,
-        ops,
-        cpu.modify::<T>(mem, linear, op.seg, |cpu, a| double::<T, LEFT>(cpu, a, b, count))
-    );
+    attempt!(cpu, ops, cpu.modify::<T>(mem, linear, op.seg, |cpu, a| double::<T, LEFT>(cpu, a, b, count)));
     next_after_write!(cpu, mem, ops)
 }
 
@@ -237,6 +232,41 @@ fn double_shift<const LEFT: bool>(instruction: &Instruction, op: &mut Op, form: 
         (_, 2, _) => double_register::<u32, LEFT>,
         _ => double_register::<u64, LEFT>,
     }
+}
+
+/// SHL, SHR and SAR of a register by an immediate that is not 0, for flags that nobody can see.
+fn quiet_shift<T: Int, const KIND: u8>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
+    let op = &ops[0];
+    let count = masked::<T>(op.imm);
+    let a = T::get(cpu, op.dst);
+    let result = match KIND {
+        0 => a.zext() << count,
+        1 => a.zext() >> count,
+        _ => (a.sext().cast_signed() >> count).cast_unsigned(),
+    };
+    T::set(cpu, op.dst, T::cut(result));
+    next!(cpu, mem, ops)
+}
+
+/// The twin of a handler of this family that leaves the flags alone; the operand is a register of 32 or 64 bits and the count
+/// an immediate.
+pub(crate) fn quiet(instruction: &Instruction, op: &Op) -> Option<Handler> {
+    if op.size < 2
+        || instruction.op0_kind() != OpKind::Register
+        || instruction.op1_kind() == OpKind::Register
+        || instruction.op_count() != 2
+    {
+        return None;
+    }
+    Some(match (instruction.mnemonic(), op.size) {
+        (Mnemonic::Shl | Mnemonic::Sal, 2) => quiet_shift::<u32, 0>,
+        (Mnemonic::Shl | Mnemonic::Sal, _) => quiet_shift::<u64, 0>,
+        (Mnemonic::Shr, 2) => quiet_shift::<u32, 1>,
+        (Mnemonic::Shr, _) => quiet_shift::<u64, 1>,
+        (Mnemonic::Sar, 2) => quiet_shift::<u32, 2>,
+        (Mnemonic::Sar, _) => quiet_shift::<u64, 2>,
+        _ => return None,
+    })
 }
 
 /// The handlers of this family.

@@ -17,7 +17,7 @@ use crate::op::{
 /// PUSH r64 in 64-bit mode.
 #[inline(never)]
 fn push64_register<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
-    let value = cpu.regs[(ops[0].dst & 31) as usize];
+    let value = cpu.regs[ops[0].dst as usize];
     let rsp = cpu.regs[RSP].wrapping_sub(8);
     stored!(P, cpu, mem, ops, rsp, value, SS as u8, push64_register::<Slow>);
     cpu.regs[RSP] = rsp;
@@ -30,7 +30,7 @@ fn pop64_register<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow
     let rsp = cpu.regs[RSP];
     let value = loaded!(P, u64, cpu, mem, ops, rsp, SS as u8, pop64_register::<Slow>);
     cpu.regs[RSP] = rsp.wrapping_add(8);
-    cpu.regs[(ops[0].dst & 31) as usize] = value;
+    cpu.regs[ops[0].dst as usize] = value;
     next!(cpu, mem, ops)
 }
 

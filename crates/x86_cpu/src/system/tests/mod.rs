@@ -99,7 +99,7 @@ impl Guest {
         cpu.segs[CS] = Segment { access: 0x9b, ..Segment::real_mode((CODE >> 4) as u16) };
         cpu.segs[SS] = Segment::real_mode(0x4000);
         cpu.idtr = TableRegister { base: 0, limit: 0x3ff };
-        cpu.regs = [0; 32];
+        cpu.regs = [0; crate::cpu::REGISTERS];
         cpu.regs[RSP] = 0x8000;
         cpu.rip = 0;
         cpu.mode_changed();
