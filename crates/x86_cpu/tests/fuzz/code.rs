@@ -25,7 +25,48 @@ pub(crate) fn program(random: &mut Random, flavour: Flavour, len: usize) -> Vec<
     bytes
 }
 
+/// A store to code or to page tables, or a flush of what is cached of them.
+fn store_that_matters(random: &mut Random, flavour: Flavour, bytes: &mut Vec<u8>) {
+    let to_code = flavour == Flavour::Bits16 || random.chance(50);
+    let address =
+        if to_code { 0x8000 + random.below(0x2000) } else { 0x7000 + 4 * random.below(0x400) } as u32;
+    match random.below(6) {
+        // mov cr3,rax
+        0 => return bytes.extend([0x0f, 0x22, 0xd8]),
+        // invlpg [rbx]
+        1 => return bytes.extend([0x0f, 0x01, 0x3b]),
+        _ => {}
+    }
+    // mov byte or dword [address],immediate
+    bytes.push(if to_code { 0xc6 } else { 0xc7 });
+    match flavour {
+        Flavour::Bits16 => {
+            // The data segments begin at 0x20000: code is out of reach but through CS, which protected mode does not write.
+            bytes.insert(bytes.len() - 1, 0x2e);
+            bytes.push(0x06);
+            bytes.extend((address as u16 & 0x1fff).to_le_bytes());
+        }
+        Flavour::Bits32 => {
+            bytes.push(0x05);
+            bytes.extend(address.to_le_bytes());
+        }
+        Flavour::Bits64 => {
+            bytes.extend([0x04, 0x25]);
+            bytes.extend(address.to_le_bytes());
+        }
+    }
+    if to_code {
+        bytes.push(random.next() as u8);
+    } else {
+        let frame = random.below(0x40) << 12 | random.pick(&[7, 7, 7, 5, 3, 0]);
+        bytes.extend((frame as u32).to_le_bytes());
+    }
+}
+
 fn instruction(random: &mut Random, flavour: Flavour, bytes: &mut Vec<u8>) {
+    if random.chance(3) {
+        return store_that_matters(random, flavour, bytes);
+    }
     for (prefix, percent) in [(0x66, 15), (0x67, 5), (0xf0, 3), (0xf2, 6), (0xf3, 10)] {
         if random.chance(percent) {
             bytes.push(prefix);

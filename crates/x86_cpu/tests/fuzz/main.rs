@@ -18,7 +18,7 @@ use world::World;
 use x86_cpu::{Answer, BlockCache, Cpu, CpuStateV1, Exit};
 
 /// Worlds in a run of the tests.
-const WORLDS: u64 = 6_000;
+const WORLDS: u64 = 5_000;
 /// Instructions of each.
 const LENGTH: u64 = 600;
 /// Exits without an instruction between them that are still progress: the answers to one instruction are bounded.
@@ -58,6 +58,8 @@ enum Cuts {
     None,
     /// At random: some of the cuts move to a new processor, drop all blocks, or run again before they answer.
     Random(Random),
+    /// At random, and every cut forgets the TLB, which a guest can notice.
+    Forgetting(Random),
 }
 
 /// What can be seen of a run.
@@ -114,7 +116,7 @@ fn run(world: &World, mem: &GuestMemory, schedule: &Schedule, mut cuts: Cuts) ->
         }
         let until = events.peek().map_or(LENGTH, |&(at, _)| at.min(LENGTH));
         let mut budget = until - done;
-        if let Cuts::Random(random) = &mut cuts {
+        if let Cuts::Random(random) | Cuts::Forgetting(random) = &mut cuts {
             budget = if random.chance(30) { 1 } else { 1 + random.below(budget) };
         }
         let exit = cpu.run(mem, &mut blocks, budget);
@@ -125,8 +127,13 @@ fn run(world: &World, mem: &GuestMemory, schedule: &Schedule, mut cuts: Cuts) ->
         match exit {
             Exit::Budget => {
                 assert_eq!(retired - done, budget, "a budget is exact");
-                if let Cuts::Random(random) = &mut cuts {
-                    cut(&mut cpu, mem, &mut blocks, random);
+                match &mut cuts {
+                    Cuts::None => {}
+                    Cuts::Random(random) => cut(&mut cpu, mem, &mut blocks, random),
+                    Cuts::Forgetting(_) => {
+                        let same = cpu.special_registers();
+                        cpu.set_special_registers(&same).expect("what the processor holds");
+                    }
                 }
             }
             Exit::InterruptWindow => {
@@ -240,4 +247,55 @@ fn random_worlds_run_whole_as_in_pieces() {
         }
     }
     assert!(failures.is_empty(), "{} of {worlds} worlds:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Slots lie next to each other in the host's memory; in the guest's there is a hole between them.
+#[test]
+fn a_store_over_the_end_of_a_slot_leaves_the_next_one_alone() {
+    let mem = world::memory();
+    mem.write_bytes(0, &[0x5a; world::LOW as usize]).expect("RAM");
+    mem.write_bytes(world::HIGH_BASE, &[0xa5; 64]).expect("RAM");
+    let mut state = Cpu::new(0, 2).save();
+    state.cr0 = 0x31;
+    state.cr4 = 0x600;
+    for (index, segment) in state.segments.iter_mut().enumerate() {
+        segment.base = 0;
+        segment.limit = u32::MAX;
+        segment.access = if index == 1 { 0xc09b } else { 0xc093 };
+    }
+    state.xmm[0] = (0x1111_1111_1111_1111, 0x2222_2222_2222_2222);
+    state.rip = 0x8000;
+    let end = world::LOW as u32;
+    // movups [end-8],xmm0
+    let mut code = vec![0x0f, 0x11, 0x05];
+    code.extend((end - 8).to_le_bytes());
+    mem.write_bytes(0x8000, &code).expect("RAM");
+    let mut cpu = restored(state);
+    let exit = cpu.run(&mem, &mut BlockCache::new(), 1);
+    let value = 0x2222_2222_2222_2222;
+    assert_eq!(exit, Exit::MmioWrite { address: world::LOW, size: 8, value });
+    assert_eq!(mem.read::<u64>(world::LOW - 8).expect("RAM"), 0x1111_1111_1111_1111);
+    assert_eq!(mem.read::<u64>(world::LOW - 16).expect("RAM"), 0x5a5a_5a5a_5a5a_5a5a);
+    assert_eq!(mem.read::<u64>(world::HIGH_BASE).expect("RAM"), 0xa5a5_a5a5_a5a5_a5a5);
+}
+
+/// A test that nothing fails proves nothing: cuts that do show must be seen in some of the worlds.
+#[test]
+fn cuts_that_forget_the_tlb_are_noticed() {
+    let mem = world::memory();
+    let noticed = (0..2_000).any(|seed| {
+        let mut random = Random::new(seed);
+        let mut world = World::random(&mut random);
+        world.state.shadow = 0;
+        if Cpu::new(0, 2).restore(world.state.clone()).is_err() {
+            return false;
+        }
+        let schedule = Schedule::random(&mut random);
+        let whole = run(&world, &mem, &schedule, Cuts::None);
+        let mut pieces = run(&world, &mem, &schedule, Cuts::Forgetting(random));
+        // What the TLB holds differs in any case: it is what the guest did that counts.
+        pieces.state.tlb = whole.state.tlb.clone();
+        difference(&whole, &pieces).is_some()
+    });
+    assert!(noticed, "no world noticed that its TLB was emptied");
 }

@@ -12,7 +12,7 @@ use crate::random::Random;
 /// RAM from 0.
 pub(crate) const LOW: u64 = 0x4_0000;
 /// RAM above a hole.
-const HIGH_BASE: u64 = 0x10_0000;
+pub(crate) const HIGH_BASE: u64 = 0x10_0000;
 const HIGH: u64 = 0x4000;
 
 const GDT: u64 = 0x2000;
@@ -92,7 +92,47 @@ impl World {
         };
         world.write_pages(random, paging);
         world.set_registers(random, mode, cpl, paging);
+        if random.chance(15) {
+            for _ in 0..=random.below(3) {
+                world.spoil(random);
+            }
+        }
         world
+    }
+
+    /// Changes something of the processor's state that no guest would: only what [`Cpu`] refuses to restore is excluded.
+    fn spoil(&mut self, random: &mut Random) {
+        let state = &mut self.state;
+        match random.below(18) {
+            0 => state.cr0 ^= 1 << random.pick(&[0, 1, 2, 3, 5, 16, 18, 29, 30, 31]),
+            1 => state.cr4 ^= 1 << random.below(22),
+            2 => state.efer ^= 1 << random.pick(&[0, 8, 10, 11]),
+            3 => state.cpl = random.below(4) as u8,
+            4 => state.rflags ^= 1 << random.below(22),
+            5 => state.cr3 = value(random) & 0x3fff_ffff_ffff,
+            6 => state.gdtr = (value(random), random.next() as u16),
+            7 => state.idtr = (value(random), random.next() as u16),
+            8 => state.debug_pending = random.next() & 0xe00f,
+            9 => state.rip = value(random),
+            10 => state.pdptes = [value(random), random.next(), 0, LEVEL2 | 1],
+            11 => state.dr7 = random.next() & 0xffff_ffff,
+            12 => state.xcr0 = random.pick(&[1, 3]),
+            13 => state.random = random.next(),
+            _ => {
+                let index = random.below(8) as usize;
+                let segment = match index {
+                    6 => &mut state.tr,
+                    7 => &mut state.ldtr,
+                    _ => &mut state.segments[index],
+                };
+                match random.below(4) {
+                    0 => segment.access ^= 1 << random.below(17),
+                    1 => segment.limit = random.next() as u32 >> random.below(32),
+                    2 => segment.base = value(random),
+                    _ => segment.selector = random.next() as u16,
+                }
+            }
+        }
     }
 
     fn put(&mut self, address: u64, bytes: &[u8]) {
