@@ -21,6 +21,8 @@ const QUANTUM: u64 = 20_000;
 const HOST_INTERVAL: u64 = 2_000_000;
 /// Instructions between two looks at the clock when it is the host's.
 const HOST_CLOCK_SLICE: u64 = 50_000;
+/// Events that may come one after the other without waking a processor; at the 18.2 Hz of a PC's timer, more than a day of them.
+const MOST_IDLE_EVENTS: u32 = 2_000_000;
 /// How long a machine without any event to come sleeps for input.
 const WAIT_FOR_INPUT: Duration = Duration::from_millis(50);
 
@@ -214,6 +216,7 @@ impl Machine {
     fn run_until_end(&mut self, host: &mut dyn Host, most: Option<u64>) -> End {
         let mut input = Vec::new();
         let mut looked_at_host = None;
+        let mut idle_events = 0_u32;
         if self.config.clock == ClockMode::Host {
             self.host_start = Some((Instant::now(), self.now));
         }
@@ -237,11 +240,20 @@ impl Machine {
                 match self.wait(host) {
                     Ok(()) => {
                         looked_at_host = None;
+                        // A timer nobody listens to would let time pass for ever.
+                        idle_events += 1;
+                        if idle_events > MOST_IDLE_EVENTS
+                            && self.config.clock == ClockMode::Icount
+                            && !host.may_have_input()
+                        {
+                            return End::Stuck;
+                        }
                         continue;
                     }
                     Err(end) => return end,
                 }
             };
+            idle_events = 0;
             if let Some(end) = self.run_slice(vcpu, left, host) {
                 return end;
             }
