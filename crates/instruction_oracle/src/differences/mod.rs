@@ -131,7 +131,7 @@ impl Difference {
         match self {
             Self::X87Pointers => {
                 "The instruction and operand pointers and the opcode are not compared: processors differ in when they save them \
-                 (AMD: only with an exception pending; CPUID.7.EBX[6], CPUID.7.EBX[13])."
+                 (AMD: only with an exception pending; CPUID leaf 7, EBX bits 6 and 13)."
             }
             Self::FxsaveReserved => {
                 "MXCSR_MASK, the bytes above each 80-bit register and bytes 416 to 511 are not compared, nor page faults there: \
@@ -180,7 +180,7 @@ impl Difference {
                 "#GP for the target, which SDM 2A, CALL checks before the push; AMD faults at the push first."
             }
             Self::WordLoad => {
-                "Two bytes are read, as SDM 2B has it; AMD reads four, and its alignment check asks for more."
+                "Two bytes are read, as SDM 2B has it; AMD reads four, which can fault where two do not."
             }
             Self::LockPrefix => {
                 "#UD before VERW and MOV of control registers, as SDM 2B has it; AMD ignores it or gives it a meaning."

@@ -50,7 +50,7 @@ pub fn allowed_end(case: &Case, host: End, interpreter: End) -> Option<Differenc
         {
             Difference::ShaAlignment
         }
-        (Some(PF), None) if is_behind_image(case, host) => Difference::FxsaveReserved,
+        (Some(PF), None | Some(GP)) if is_behind_image(case, host) => Difference::FxsaveReserved,
         (Some(PF), None) | (None, Some(PF)) if Difference::ZeroMask.applies(code) => Difference::ZeroMask,
         (Some(SS | PF | AC), Some(GP)) if Difference::CallTarget.applies(code) => Difference::CallTarget,
         (_, Some(MF)) if converts_from_memory(case) => Difference::MmxTransition,
@@ -59,7 +59,7 @@ pub fn allowed_end(case: &Case, host: End, interpreter: End) -> Option<Differenc
         }
         (Some(GP), Some(UD)) if case.mode == Mode::Compatibility => Difference::SysretMode,
         (Some(PF | AC), None) if Difference::SegmentPush.applies(code) => Difference::SegmentPush,
-        (Some(AC), None) if Difference::WordLoad.applies(code) => Difference::WordLoad,
+        (Some(PF | AC), None) if Difference::WordLoad.applies(code) => Difference::WordLoad,
         (Some(GP), None) if repeats_zero_times(case) => Difference::RepeatedIo,
         (Some(PF | AC), Some(GP)) => Difference::FarReturn,
         _ => return None,

@@ -10,10 +10,10 @@ use crate::values::{self, Pool};
 /// A bit of MXCSR that Intel reserves and AMD has (misaligned operands): both are never right.
 const MXCSR_MM: u32 = 1 << 17;
 
-/// Selectors a segment register may be tried with: null, the user's own, kernel code and data, a system segment of the local
+/// Selectors a segment register may be tried with (not 1 to 3, which become 0 whenever the host's kernel takes an interrupt): null, the user's own, kernel code and data, a system segment of the local
 /// table, one beyond the table.
-pub(super) const SELECTORS: [u16; 9] =
-    [0, 3, selectors::DATA, selectors::DATA & !3, selectors::CODE, selectors::CODE32, 0x10, 0x0c, 0xfff8];
+pub(super) const SELECTORS: [u16; 8] =
+    [0, selectors::DATA, selectors::DATA & !3, selectors::CODE, selectors::CODE32, 0x10, 0x0c, 0xfff8];
 
 /// Bytes for a memory operand.
 pub(super) fn content(random: &mut Random, mode: Mode, code: Code, pool: &Pool) -> Vec<u8> {
