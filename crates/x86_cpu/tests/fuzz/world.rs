@@ -228,7 +228,7 @@ impl World {
             }
         } else {
             for (offset, ss) in [(4, 0x10), (12, 0x89), (20, 0x10)] {
-                self.put64(TSS + offset, STACK0 + 4 * random.below(0x100) | ss << 32);
+                self.put64(TSS + offset, (STACK0 + 4 * random.below(0x100)) | (ss << 32));
             }
         }
         self.put(TSS + 0x66, &[random.pick(&[0x68, 0x88, 0xf0, 0x00]), random.pick(&[0, 0, 0, 0x20])]);
@@ -460,7 +460,7 @@ fn value(random: &mut Random) -> u64 {
 }
 
 fn selector(random: &mut Random) -> u16 {
-    (random.below(0x24) * 8 | random.below(8)) as u16
+    ((random.below(0x24) * 8) | random.below(8)) as u16
 }
 
 fn code_address(random: &mut Random) -> u64 {

@@ -235,7 +235,7 @@ fn compare(
     }
     let undefined = undefined_flags(case)?;
     state.rflags = state.rflags & !undefined | wanted.rflags & undefined;
-    for ((name, got), (_, want)) in aligned(&state, &wanted) {
+    for (name, got, want) in aligned(&state, &wanted) {
         if got == want {
             continue;
         }
@@ -251,17 +251,14 @@ fn compare(
 }
 
 /// Values of both states by name; `None` where only the other has it.
-fn aligned(got: &CpuStateV1, want: &CpuStateV1) -> Vec<((String, Option<u128>), (String, Option<u128>))> {
+fn aligned(got: &CpuStateV1, want: &CpuStateV1) -> Vec<(String, Option<u128>, Option<u128>)> {
     let (got, want) = (values::all(got), values::all(want));
     let find = |table: &[(String, u128)], name: &str| {
         table.iter().find(|(other, _)| other == name).map(|&(_, value)| value)
     };
     let mut names: Vec<&String> = got.iter().map(|(name, _)| name).collect();
     names.extend(want.iter().map(|(name, _)| name).filter(|name| find(&got, name).is_none()));
-    names
-        .into_iter()
-        .map(|name| ((name.clone(), find(&got, name)), (name.clone(), find(&want, name))))
-        .collect()
+    names.into_iter().map(|name| (name.clone(), find(&got, name), find(&want, name))).collect()
 }
 
 /// Vectors without an error code may be written with or without their mode's lack of one: `#GP` in real mode.
