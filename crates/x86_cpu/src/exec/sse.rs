@@ -1,7 +1,7 @@
 //! What the SSE and MMX families share: who may execute them, and handlers generic over what an instruction computes.
 //!
 //! A row of a family's table names a mnemonic and the function of [`crate::simd`] that it computes; the macros
-//! [`xmm_operation`] and [`packed_operation`] make an operation of it and choose the handler by the kinds of the operands.
+//! [`xmm_operation`] and `packed_operation!` make an operation of it and choose the handler by the kinds of the operands.
 
 use guest_memory::{GuestMemory, Word};
 use iced_x86::{Instruction, OpKind};

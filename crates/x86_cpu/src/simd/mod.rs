@@ -26,7 +26,6 @@ pub(crate) mod string_compare;
 #[cfg(test)]
 mod test_values;
 
-
 /// The flags an instruction of this module defines. AF and PF are always cleared by those that report flags: the SDM
 /// either says so (PTEST, PCMPxSTRx, POPCNT) or leaves them undefined (BMI).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -147,7 +147,7 @@ impl Cpu {
     /// [`Exit::InterruptWindow`]. A REP instruction that is interrupted between iterations resumes with RF set.
     ///
     /// # Errors
-    /// As [`Self::deliver_exception`].
+    /// [`Exit::Shutdown`] if delivery ends in a triple fault, [`Exit::Unsupported`] if it needs a task switch.
     pub fn interrupt(&mut self, mem: &GuestMemory, vector: u8) -> Result<(), Exit> {
         self.deliver_interrupt(mem, vector)
     }
