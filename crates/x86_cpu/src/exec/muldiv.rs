@@ -162,7 +162,9 @@ pub(crate) fn quiet(instruction: &Instruction, op: &Op) -> Option<Handler> {
         && instruction.op1_kind() == OpKind::Register
         && op.size >= 2;
     let handler: Handler = if op.size == 3 { quiet_imul::<u64> } else { quiet_imul::<u32> };
-    (instruction.mnemonic() == Mnemonic::Imul && registers).then_some(handler)
+    // With one operand it is the widening form.
+    let truncates = instruction.mnemonic() == Mnemonic::Imul && instruction.op_count() != 1;
+    (truncates && registers).then_some(handler)
 }
 
 /// CBW, CWDE, CDQE: the lower half of the accumulator, sign-extended into all of it.
