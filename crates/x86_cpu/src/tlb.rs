@@ -15,11 +15,18 @@
 //! never used twice: a flush gives the address space a new one. Fast tags carry a *slot* of ten bits instead; slots are
 //! handed out in turn, and when all were used fast is emptied and they start over.
 
+mod fetch;
+mod large;
 mod saved;
 #[cfg(test)]
 mod tests;
 
 pub use saved::{TlbEntryStateV1, TlbStateV1};
+
+pub(crate) use fetch::FetchTranslation;
+
+use fetch::FetchContext;
+use large::LargeFilter;
 
 use guest_memory::GuestMemory;
 use x86_defs::control::{CR0_PG, CR0_WP, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP};
@@ -110,37 +117,6 @@ impl ArchEntry {
     };
 }
 
-/// The translation instructions are being fetched with. It outlives the entry it came from, as a processor's fetch buffers
-/// do, so that it does not show when a run of instructions is interrupted and gone on with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FetchTranslation {
-    /// Linear address of the page.
-    pub(crate) linear_page: u64,
-    /// Guest-physical address of the page.
-    pub(crate) frame: u64,
-    pub(crate) valid: bool,
-}
-
-impl FetchTranslation {
-    /// Fetches go on from the page of `linear`, which is at the guest-physical `address`.
-    #[inline(always)]
-    pub(crate) const fn new(linear: u64, address: u64) -> Self {
-        Self { linear_page: linear & PAGE_MASK, frame: address & PAGE_MASK, valid: true }
-    }
-
-    /// Whether the page of `linear` is the one being fetched from.
-    #[inline(always)]
-    pub(crate) const fn covers(&self, linear: u64) -> bool {
-        self.valid && linear & PAGE_MASK == self.linear_page
-    }
-
-    /// Guest-physical address of `linear`, which must be covered.
-    #[inline(always)]
-    pub(crate) const fn address(&self, linear: u64) -> u64 {
-        self.frame | (linear & !PAGE_MASK)
-    }
-}
-
 /// Numbers of an address space.
 #[derive(Clone, Copy, Debug, Default)]
 struct Space {
@@ -148,13 +124,6 @@ struct Space {
     id: u64,
     /// Decides its slot; too old = none.
     serial: u64,
-}
-
-/// What [`FetchTranslation`] depends on besides the TLB: a change ends it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct FetchContext {
-    asid: Option<u16>,
-    user: bool,
 }
 
 /// The TLB of one processor.
@@ -501,53 +470,4 @@ impl Tlb {
 #[inline]
 pub(crate) const fn asid_of(cr3: u64, cr4: u64) -> u16 {
     if cr4 & CR4_PCIDE != 0 { (cr3 & 0xfff) as u16 } else { 0 }
-}
-
-/// Where there may be pieces of large pages: one bit per 2 MiB region and one per 1 GiB region, both hashed.
-#[derive(Clone, Debug, Default)]
-struct LargeFilter {
-    regions_2m: [u64; 32],
-    regions_1g: u64,
-}
-
-impl LargeFilter {
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Word and bit of the 2 MiB region of `linear`.
-    const fn place_2m(linear: u64) -> (usize, u64) {
-        let region = (linear >> 21).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
-        ((region >> 6) as usize & 31, 1 << (region & 63))
-    }
-
-    const fn bit_1g(linear: u64) -> u64 {
-        1 << ((linear >> 30) & 63)
-    }
-
-    fn add(&mut self, linear: u64, size: PageSize) {
-        match size {
-            PageSize::Size4K => {}
-            PageSize::Size2M => self.add_2m(linear),
-            PageSize::Size4M => {
-                self.add_2m(linear);
-                self.add_2m(linear ^ PageSize::Size2M.bytes());
-            }
-            PageSize::Size1G => self.regions_1g |= Self::bit_1g(linear),
-        }
-    }
-
-    fn add_2m(&mut self, linear: u64) {
-        let (word, bit) = Self::place_2m(linear);
-        self.regions_2m[word] |= bit;
-    }
-
-    const fn may_have_2m(&self, linear: u64) -> bool {
-        let (word, bit) = Self::place_2m(linear);
-        self.regions_2m[word] & bit != 0
-    }
-
-    const fn may_have_1g(&self, linear: u64) -> bool {
-        self.regions_1g & Self::bit_1g(linear) != 0
-    }
 }
