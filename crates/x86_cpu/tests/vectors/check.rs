@@ -5,7 +5,8 @@ use x86_cpu::{CpuStateV1, Exit};
 
 use crate::engine::Engine;
 use crate::frame::{self, Class, Delivered};
-use crate::machine::{self, DATA, DATA_LEN, ENTRY_BITS, Machine};
+use crate::machine::{self, DATA, DATA_LEN, Machine};
+use crate::page_tables::ENTRY_BITS;
 use crate::text::{Case, Line};
 use crate::values::{self, FLAGS, number};
 

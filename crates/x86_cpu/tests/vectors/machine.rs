@@ -20,10 +20,8 @@ pub(crate) const HANDLERS: u64 = 0x1_0000;
 pub(crate) const CODE: u64 = 0x2_0000;
 pub(crate) const DATA: u64 = 0x3_0000;
 pub(crate) const DATA_LEN: u64 = 0x1_0000;
-const ROOT: u64 = 0x8_0000;
-const LEVEL3: u64 = 0x8_1000;
-const LEVEL2: u64 = 0x8_2000;
-const LEVEL1: u64 = 0x8_3000;
+pub(crate) const ROOT: u64 = 0x8_0000;
+pub(crate) const LEVEL2: u64 = 0x8_2000;
 /// Code segment of 16-bit handlers: its base is [`HANDLERS`].
 const HANDLERS16: u16 = 0x98;
 const CODE32: u16 = 0x08;
@@ -156,7 +154,7 @@ impl Machine {
         Ok(machine)
     }
 
-    fn put64(&self, address: u64, value: u64) {
+    pub(crate) fn put64(&self, address: u64, value: u64) {
         self.mem.write(address, value).expect("the layout is in RAM");
     }
 
@@ -219,31 +217,6 @@ impl Machine {
         }
         self.mem.write::<u16>(TSS + 0x66, 0x68).expect("in RAM");
         self.write_page_tables();
-    }
-
-    fn write_page_tables(&self) {
-        let pointer = 7_u64;
-        match self.mode.paging {
-            Paging::Off => {}
-            Paging::Bits32 => {
-                self.put64(ROOT, LEVEL1 | pointer);
-                for page in 0..1024_u64 {
-                    self.mem.write::<u32>(LEVEL1 + 4 * page, (page << 12 | pointer) as u32).expect("in RAM");
-                }
-            }
-            Paging::Pae | Paging::Long => {
-                if self.mode.paging == Paging::Pae {
-                    self.put64(ROOT, LEVEL2 | 1);
-                } else {
-                    self.put64(ROOT, LEVEL3 | pointer);
-                    self.put64(LEVEL3, LEVEL2 | pointer);
-                }
-                self.put64(LEVEL2, LEVEL1 | pointer);
-                for page in 0..512_u64 {
-                    self.put64(LEVEL1 + 8 * page, page << 12 | pointer);
-                }
-            }
-        }
     }
 
     /// The handler of `vector`, as its gate names it.
@@ -371,51 +344,6 @@ impl Machine {
         Ok(())
     }
 
-    /// Where the entry of `linear` is in the tables of the level `keyword`, and its bytes.
-    pub(crate) fn entry_address(&self, keyword: &str, linear: u64) -> Result<(u64, u64), String> {
-        Ok(match (self.mode.paging, keyword) {
-            (Paging::Bits32, "page") => (LEVEL1 + 4 * (linear >> 12 & 0x3ff), 4),
-            (Paging::Bits32, "pde") => (ROOT + 4 * (linear >> 22 & 0x3ff), 4),
-            (Paging::Pae | Paging::Long, "page") => (LEVEL1 + 8 * (linear >> 12 & 0x1ff), 8),
-            (Paging::Pae | Paging::Long, "pde") => (LEVEL2 + 8 * (linear >> 21 & 0x1ff), 8),
-            (Paging::Pae, "pdpte") => (ROOT + 8 * (linear >> 30 & 3), 8),
-            (Paging::Long, "pdpte") => (LEVEL3 + 8 * (linear >> 30 & 0x1ff), 8),
-            (Paging::Long, "pml4e") => (ROOT + 8 * (linear >> 39 & 0x1ff), 8),
-            _ => return Err(format!("this mode has no {keyword}")),
-        })
-    }
-
-    /// The entry at `address`.
-    pub(crate) fn entry(&self, address: u64, bytes: u64) -> u64 {
-        if bytes == 4 {
-            self.mem.read::<u32>(address).expect("tables are in RAM").into()
-        } else {
-            self.mem.read::<u64>(address).expect("tables are in RAM")
-        }
-    }
-
-    /// `page 0x30000 -U +NX`, `page 0x0-0xfffff -U`, `pde 0x0 +PS frame=0x0 bit=13`.
-    fn entry_line(&mut self, line: &Line) -> Result<(), String> {
-        let mut words = line.words();
-        let range = words.next().ok_or("an address is missing")?;
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) = (number(first)? as u64, number(last)? as u64);
-        let changes: Vec<&str> = words.collect();
-        let mut linear = first;
-        while linear <= last {
-            let (address, bytes) = self.entry_address(&line.keyword, linear)?;
-            let entry = changed_entry(self.entry(address, bytes), &changes)?;
-            if bytes == 4 {
-                let entry = u32::try_from(entry).map_err(|_| "the entry has 32 bits".to_owned())?;
-                self.mem.write(address, entry).expect("tables are in RAM");
-            } else {
-                self.put64(address, entry);
-            }
-            linear += 0x1000;
-        }
-        Ok(())
-    }
-
     /// `code 0f 20 c0 ; mov eax,cr0`; `code@0x21000` goes on there, `code:32` is decoded with 32 bits.
     fn code_line(&mut self, line: &Line, offset: &mut u64) -> Result<(), String> {
         let mut bits = self.mode.bits();
@@ -500,32 +428,6 @@ pub(crate) fn memory_word(name: &str, text: &str) -> Result<Option<(u64, Vec<u8>
         return Err(format!("{text} is wider than {width}"));
     }
     Ok(Some((address, bytes[..len].to_vec())))
-}
-
-/// The bits of page-table entries by name.
-pub(crate) const ENTRY_BITS: [(&str, u32); 8] =
-    [("P", 0), ("W", 1), ("U", 2), ("A", 5), ("D", 6), ("PS", 7), ("G", 8), ("NX", 63)];
-
-fn changed_entry(mut entry: u64, changes: &[&str]) -> Result<u64, String> {
-    for change in changes {
-        if let Some(("frame", address)) = change.split_once('=') {
-            entry = entry & !0x000f_ffff_ffff_f000 | number(address)? as u64;
-        } else if let Some(("bit", bit)) = change.split_once('=') {
-            entry |= 1 << (number(bit)? & 63);
-        } else {
-            let bit = ENTRY_BITS
-                .iter()
-                .find(|(name, _)| Some(*name) == change.get(1..))
-                .ok_or_else(|| format!("{change:?} changes no entry"))?
-                .1;
-            if change.starts_with('+') {
-                entry |= 1 << bit;
-            } else {
-                entry &= !(1 << bit);
-            }
-        }
-    }
-    Ok(entry)
 }
 
 fn hex_bytes(text: &str) -> Result<Vec<u8>, String> {

@@ -8,6 +8,7 @@ mod disassembly;
 mod engine;
 mod frame;
 mod machine;
+mod page_tables;
 mod text;
 mod values;
 
