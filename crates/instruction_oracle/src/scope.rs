@@ -53,10 +53,7 @@ impl Exclusion {
 impl Exclusion {
     /// Whether the interpreter has the instruction all the same.
     pub fn is_implemented(self) -> bool {
-        !matches!(
-            self,
-            Self::OtherModes | Self::NotInModel | Self::NotIntel | Self::TwoInstructions | Self::LeavesMode
-        )
+        !matches!(self, Self::OtherModes | Self::NotInModel | Self::NotIntel | Self::TwoInstructions)
     }
 }
 
