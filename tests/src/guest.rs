@@ -2,7 +2,7 @@
 
 use machine::boot::{BootSource, Protocol};
 use machine::host::Captured;
-use machine::{Config, End, Machine};
+use machine::{Config, End, Machine, PoweredOff};
 
 use crate::fixtures;
 
@@ -59,9 +59,8 @@ pub fn tail(text: &str) -> String {
 /// If it cannot be.
 #[must_use]
 pub fn boot(config: Config, source: &BootSource<'_>) -> (Machine, Protocol) {
-    let mut machine = Machine::new(config).unwrap_or_else(|error| panic!("no machine: {error}"));
-    let protocol = machine.boot(source).unwrap_or_else(|error| panic!("no boot: {error}"));
-    (machine, protocol)
+    let machine = PoweredOff::new(config).unwrap_or_else(|error| panic!("no machine: {error}"));
+    machine.boot(source).unwrap_or_else(|error| panic!("no boot: {error}"))
 }
 
 /// Boots and runs a guest.

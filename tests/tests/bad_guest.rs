@@ -189,9 +189,9 @@ fn damaged_guests() {
             }
             let source = BootSource { flat_address: address, ..BootSource::new(&kernel, file) };
             let config = Config { memory: 16 << 20, cpus: 2, ..Config::default() };
-            let mut machine = machine::Machine::new(config).expect("a small machine");
+            let machine = machine::PoweredOff::new(config).expect("a small machine");
             // A header may be damaged, too.
-            if machine.boot(&source).is_ok() {
+            if let Ok((machine, _)) = machine.boot(&source) {
                 booted += 1;
                 let run = guest::go_on(machine, Some(DAMAGED_LIMIT));
                 assert!(run.machine.retired() <= DAMAGED_LIMIT, "the limit holds");
@@ -208,8 +208,8 @@ fn files_of_another_kind_are_told() {
         (b"#!/bin/sh\n", "neither a Linux bzImage"),
         (b"", "neither a Linux bzImage"),
     ] {
-        let mut machine =
-            machine::Machine::new(Config { memory: 4 << 20, ..Config::default() }).expect("a machine");
+        let machine =
+            machine::PoweredOff::new(Config { memory: 4 << 20, ..Config::default() }).expect("a machine");
         let error = machine.boot(&BootSource::new(kernel, "kernel")).expect_err("no kernel");
         assert!(error.to_string().contains(message), "{error}");
     }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use machine::boot::{BootSource, Module, Protocol};
-use machine::{ClockMode, Config, End, Machine};
+use machine::{ClockMode, Config, End, Machine, PoweredOff};
 
 use crate::args::{Clock, MachineArgs, RunArgs, SourceArgs};
 use crate::console::Console;
@@ -98,7 +98,7 @@ fn power_on(source: &SourceArgs, machine: &MachineArgs) -> Result<(Machine, Prot
     let modules: Vec<Module<'_>> =
         module.iter().zip(&module_bytes).map(|(text, bytes)| Module { bytes, command_line: text }).collect();
 
-    let mut machine = Machine::new(config(machine)).context("cannot build the machine")?;
+    let machine = PoweredOff::new(config(machine)).context("cannot build the machine")?;
     let name = kernel.to_string_lossy();
     let source = BootSource {
         command_line: append,
@@ -107,6 +107,5 @@ fn power_on(source: &SourceArgs, machine: &MachineArgs) -> Result<(Machine, Prot
         flat_address: *flat,
         ..BootSource::new(&kernel_bytes, &name)
     };
-    let protocol = machine.boot(&source).with_context(|| format!("cannot boot {name}"))?;
-    Ok((machine, protocol))
+    machine.boot(&source).with_context(|| format!("cannot boot {name}"))
 }

@@ -127,7 +127,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
-    use machine::Config;
+    use machine::boot::BootSource;
+    use machine::{Config, PoweredOff};
 
     use super::*;
 
@@ -135,7 +136,9 @@ mod tests {
     fn a_machine_comes_back_and_zeros_take_no_room() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("machine");
-        let machine = Machine::new(Config { memory: 16 << 20, ..Config::default() }).unwrap();
+        let config = Config { memory: 16 << 20, ..Config::default() };
+        let source = BootSource { flat_address: Some(0x8000), ..BootSource::new(&[0xf4], "hlt") };
+        let (machine, _) = PoweredOff::new(config).unwrap().boot(&source).unwrap();
         machine.vm().memory().write_bytes(0x5000, b"content").unwrap();
         SnapshotFile::prepare(&path).unwrap().write(&machine).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");

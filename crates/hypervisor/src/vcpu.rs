@@ -47,8 +47,7 @@ impl Vcpu {
     pub(crate) fn init(&mut self) {
         self.cpu.init();
         self.lapic.init();
-        self.activity =
-            if self.lapic.is_bootstrap() { Activity::Running } else { Activity::WaitForStartUp };
+        self.activity = if self.lapic.is_bootstrap() { Activity::Running } else { Activity::WaitForStartUp };
     }
 
     /// Start-up IPI: heard only after INIT.

@@ -45,7 +45,9 @@ pub const DEFAULT_START_TIME: i64 = 1_767_225_600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// Not whole pages.
-    #[error("{bytes} bytes of memory are not a multiple of the page size, 4096; use a size such as 512M or 1G")]
+    #[error(
+        "{bytes} bytes of memory are not a multiple of the page size, 4096; use a size such as 512M or 1G"
+    )]
     MemoryNotPages {
         /// What was asked for.
         bytes: u64,

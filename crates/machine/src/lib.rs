@@ -10,5 +10,5 @@ pub mod report;
 mod saved_state;
 
 pub use config::{ClockMode, Config, ConfigError};
-pub use machine::{End, Machine, PowerOnError};
+pub use machine::{End, Machine, PowerOnError, PoweredOff};
 pub use saved_state::{MachineStateV1, SnapshotError};

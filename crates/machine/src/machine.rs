@@ -81,6 +81,32 @@ pub enum End {
     },
 }
 
+/// A machine that is built and not switched on: memory, processors and chips are there, and no guest.
+///
+/// The states of a machine's life are types: this one cannot run, and a [`Machine`] has a guest.
+#[derive(Debug)]
+pub struct PoweredOff(Machine);
+
+impl PoweredOff {
+    /// Builds a machine.
+    ///
+    /// # Errors
+    /// [`PowerOnError`]: the configuration, or memory the host does not give.
+    pub fn new(config: Config) -> Result<Self, PowerOnError> {
+        Machine::build(config).map(Self)
+    }
+
+    /// Switches the machine on: builds the firmware's tables, loads the guest and sets the first processor to its entry.
+    ///
+    /// # Errors
+    /// [`PowerOnError`], naming the file and what to do.
+    pub fn boot(self, source: &BootSource<'_>) -> Result<(Machine, Protocol), PowerOnError> {
+        let Self(mut machine) = self;
+        let protocol = machine.load(source)?;
+        Ok((machine, protocol))
+    }
+}
+
 /// A machine that is switched on.
 #[derive(Debug)]
 pub struct Machine {
@@ -100,10 +126,7 @@ pub struct Machine {
 
 impl Machine {
     /// A machine as after power-on, nothing loaded.
-    ///
-    /// # Errors
-    /// [`PowerOnError`]: the configuration, or memory the host does not give.
-    pub fn new(config: Config) -> Result<Self, PowerOnError> {
+    pub(crate) fn build(config: Config) -> Result<Self, PowerOnError> {
         config.check()?;
         let memory = guest_memory::GuestMemory::new(&ram_layout(config.memory))?;
         let vm = Vm::new(memory, config.cpus);
@@ -120,11 +143,7 @@ impl Machine {
         })
     }
 
-    /// Builds the firmware's tables, loads the guest and sets the first processor to its entry.
-    ///
-    /// # Errors
-    /// [`PowerOnError`], naming the file and what to do.
-    pub fn boot(&mut self, source: &BootSource<'_>) -> Result<Protocol, PowerOnError> {
+    fn load(&mut self, source: &BootSource<'_>) -> Result<Protocol, PowerOnError> {
         let cpus = u8::try_from(self.config.cpus).unwrap_or(u8::MAX);
         let tables = build(&AcpiConfig::new(cpus))?;
         let source = BootSource { acpi: Some(&tables), ..*source };

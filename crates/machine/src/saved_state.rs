@@ -204,10 +204,11 @@ impl Machine {
         let state: MachineStateV1 = container.section(0)?;
         let MachineStateV1 { memory, cpus, host_clock, start_time, now, turn, turn_left, lines } = state;
         let clock = if host_clock { ClockMode::Host } else { ClockMode::Icount };
-        let mut machine = Self::new(Config { memory, cpus, clock, start_time })?;
-        let turn = usize::try_from(turn).ok().filter(|&turn| turn < machine.vm.vcpu_count()).ok_or_else(
-            || RestoreError::invalid::<MachineStateV1>("turn", format!("there is no processor {turn}")),
-        )?;
+        let mut machine = Self::build(Config { memory, cpus, clock, start_time })?;
+        let turn =
+            usize::try_from(turn).ok().filter(|&turn| turn < machine.vm.vcpu_count()).ok_or_else(|| {
+                RestoreError::invalid::<MachineStateV1>("turn", format!("there is no processor {turn}"))
+            })?;
         machine.now = now;
         machine.turn = turn;
         machine.turn_left = turn_left;
@@ -234,16 +235,18 @@ impl Machine {
         for (index, Slot { base, len }) in (0..).zip(slots) {
             let content = container.raw(RAM_KIND, RAM_VERSION, index)?;
             if content.len() as u64 != len {
-                return Err(SnapshotError::RamSize { slot: index, found: content.len() as u64, expected: len });
+                return Err(SnapshotError::RamSize {
+                    slot: index,
+                    found: content.len() as u64,
+                    expected: len,
+                });
             }
             for (page, bytes) in (0_u64..).zip(content.chunks(PAGE_SIZE as usize)) {
                 // Memory of a new machine is zero already; pages of zeros stay untouched.
                 if bytes.iter().any(|&byte| byte != 0) {
-                    machine
-                        .vm
-                        .memory()
-                        .write_bytes(base + page * PAGE_SIZE, bytes)
-                        .map_err(|error| RestoreError::invalid::<MachineStateV1>("memory", error.to_string()))?;
+                    machine.vm.memory().write_bytes(base + page * PAGE_SIZE, bytes).map_err(|error| {
+                        RestoreError::invalid::<MachineStateV1>("memory", error.to_string())
+                    })?;
                 }
             }
         }

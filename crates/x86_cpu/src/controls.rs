@@ -36,7 +36,9 @@ pub struct Controls {
 
 /// A control has a value that this processor does not offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {word} controls {value:#x} are not offered: {must_be_one:#x} must be 1, and nothing outside {may_be_one:#x}")]
+#[error(
+    "the {word} controls {value:#x} are not offered: {must_be_one:#x} must be 1, and nothing outside {may_be_one:#x}"
+)]
 pub struct ControlsRefused {
     /// Which word.
     pub word: &'static str,

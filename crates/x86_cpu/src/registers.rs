@@ -1,8 +1,7 @@
 //! Registers as L0 and tools get and set them, in the shape of KVM's calls.
 
 use x86_defs::control::{
-    CR0_DEFINED, CR0_NW, CR0_CD, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE,
-    EFER_SCE,
+    CR0_CD, CR0_DEFINED, CR0_NW, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE,
 };
 use x86_defs::segment::index::{CS, SS};
 use x86_defs::{PHYSICAL_ADDRESS_BITS, Segment, TableRegister, is_canonical};
