@@ -81,3 +81,38 @@ impl Vm {
         self.vcpus[vcpu].restore(state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIVITIES: [Activity; 4] =
+        [Activity::Running, Activity::Halted, Activity::WaitForStartUp, Activity::Shutdown];
+
+    #[test]
+    fn processor_apic_and_activity_survive() {
+        for activity in ACTIVITIES {
+            let mut saved = Vcpu::new(1, 2);
+            saved.activity = activity;
+            saved.cpu.start_at_page(0x9a);
+            saved.lapic.set_cr8(5);
+            let state = saved.save();
+            let mut restored = Vcpu::new(1, 2);
+            assert_ne!(restored.save(), state, "there is something to restore");
+            restored.restore(state.clone()).expect("a state that was saved");
+            assert_eq!(restored.save(), state, "{activity:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_changes_nothing() {
+        let mut vcpu = Vcpu::new(1, 2);
+        let before = vcpu.save();
+        let bad_activity = VcpuStateV1 { activity: 4, ..before.clone() };
+        let other_processor = VcpuStateV1 { cpu: Vcpu::new(0, 2).cpu.save(), ..before.clone() };
+        for state in [bad_activity, other_processor] {
+            vcpu.restore(state).expect_err("no processor can be in that state");
+            assert_eq!(vcpu.save(), before);
+        }
+    }
+}
