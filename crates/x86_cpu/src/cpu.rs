@@ -1,6 +1,5 @@
 //! The state of one processor.
 
-use guest_memory::GuestMemory;
 use x86_defs::control::{CR0_EM, CR0_ET, CR0_PE, CR0_TS, CR4_OSFXSR, DR6_FIXED_1, DR7_FIXED_1, EFER_LMA};
 use x86_defs::rflags;
 use x86_defs::segment::{self, AR_DB, AR_L, Segment, TableRegister};
@@ -293,11 +292,6 @@ impl Cpu {
     #[inline]
     pub(crate) fn tsc(&self, before: u64) -> u64 {
         self.clock.now(self.retired.wrapping_add(before)).wrapping_add(self.msrs.tsc_offset)
-    }
-
-    /// Drops what the host cached about `memory`, which changed under the processor's feet (never visible to the guest).
-    pub fn memory_replaced(&mut self, _memory: &GuestMemory) {
-        self.tlb.drop_fast();
     }
 }
 

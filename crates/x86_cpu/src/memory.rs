@@ -59,13 +59,17 @@ impl Addressing for Segmented {
     #[inline(always)]
     fn linear(cpu: &mut Cpu, op: &Op, size: u64, write: bool) -> Result<u64, Fault> {
         let offset = cpu.effective_address(op);
-        if cpu.mode.is_64() {
-            // Only FS and GS have a base in 64-bit mode (SDM 3A 3.4.4).
-            let base = if op.seg >= 4 { cpu.segs[(op.seg & 7) as usize].base } else { 0 };
-            Ok(base.wrapping_add(offset))
-        } else {
-            cpu.segment_linear(op.seg, offset, size, write)
-        }
+        cpu.data_linear(op.seg, offset, size, write)
+    }
+}
+
+/// `address` cut to the address size of `op`.
+#[inline(always)]
+pub(crate) const fn cut_address(op: &Op, address: u64) -> u64 {
+    match op.address_size {
+        3 => address,
+        2 => address & 0xffff_ffff,
+        _ => address & 0xffff,
     }
 }
 
@@ -81,11 +85,18 @@ impl Cpu {
     /// The effective address, cut to the instruction's address size.
     #[inline(always)]
     pub(crate) fn effective_address(&self, op: &Op) -> u64 {
-        let sum = self.effective_sum(op);
-        match op.address_size {
-            3 => sum,
-            2 => sum & 0xffff_ffff,
-            _ => sum & 0xffff,
+        cut_address(op, self.effective_sum(op))
+    }
+
+    /// Linear address of an offset in a data segment, in any mode.
+    #[inline(always)]
+    pub(crate) fn data_linear(&mut self, seg: u8, offset: u64, size: u64, write: bool) -> Result<u64, Fault> {
+        if self.mode.is_64() {
+            // Only FS and GS have a base in 64-bit mode (SDM 3A 3.4.4).
+            let base = if seg >= 4 { self.segs[(seg & 7) as usize].base } else { 0 };
+            Ok(base.wrapping_add(offset))
+        } else {
+            self.segment_linear(seg, offset, size, write)
         }
     }
 

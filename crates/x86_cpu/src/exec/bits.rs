@@ -6,7 +6,7 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 use super::Form;
 use super::operand::Int;
 use crate::Cpu;
-use crate::memory::{Addressing, Flat, Segmented};
+use crate::memory::{Addressing, Flat, Segmented, cut_address};
 use crate::op::{Flow, Handler, Op, attempt, next, next_after_write};
 
 /// What becomes of the bit that was tested.
@@ -61,7 +61,8 @@ fn test_memory<C: Change, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemor
         // The byte offset joins the effective address before the segment does (SDM 2A BT).
         let words = number.sext().cast_signed() >> T::BITS.trailing_zeros();
         let bytes = words.wrapping_mul(T::SIZE.cast_signed()).cast_unsigned();
-        attempt!(cpu, ops, cpu.linear_with_offset(op, bytes, T::SIZE, C::STORES))
+        let offset = cut_address(op, cpu.effective_sum(op).wrapping_add(bytes));
+        attempt!(cpu, ops, cpu.data_linear(op.seg, offset, T::SIZE, C::STORES))
     };
     if C::STORES {
         let changed = cpu.modify::<T>(mem, linear, op.seg, |cpu, value| {
@@ -74,30 +75,6 @@ fn test_memory<C: Change, T: Int, M: Addressing>(cpu: &mut Cpu, mem: &GuestMemor
         let value = attempt!(cpu, ops, cpu.read::<T>(mem, linear, op.seg));
         cpu.flags.set_carry(value.zext() & bit != 0);
         next!(cpu, mem, ops)
-    }
-}
-
-impl Cpu {
-    /// Linear address of the operand with `extra` bytes added to its effective address.
-    fn linear_with_offset(
-        &mut self,
-        op: &Op,
-        extra: u64,
-        size: u64,
-        write: bool,
-    ) -> Result<u64, crate::op::Fault> {
-        let mask = match op.address_size {
-            3 => u64::MAX,
-            2 => 0xffff_ffff,
-            _ => 0xffff,
-        };
-        let offset = self.effective_sum(op).wrapping_add(extra) & mask;
-        if self.mode.is_64() {
-            let base = if op.seg >= 4 { self.segs[(op.seg & 7) as usize].base } else { 0 };
-            Ok(base.wrapping_add(offset))
-        } else {
-            self.segment_linear(op.seg, offset, size, write)
-        }
     }
 }
 

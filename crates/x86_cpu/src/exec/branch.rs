@@ -7,7 +7,7 @@ use x86_defs::gpr::RCX;
 use super::Form;
 use super::operand::Int;
 use crate::Cpu;
-use crate::memory::{Addressing, Flat, Segmented};
+use crate::memory::{Addressing, Flat, Segmented, cut_address};
 use crate::op::{BLOCK_RIP, Fast, Fault, Flow, Handler, Op, Path, Slow, attempt, loaded, stored};
 
 impl Cpu {
@@ -129,51 +129,27 @@ fn ret64<P: Path>(cpu: &mut Cpu, mem: &GuestMemory, ops: &[Op]) -> Flow {
     cpu.take_indirect(&ops[0], target)
 }
 
-/// Count register of LOOP and JrCXZ, cut to the address size.
-fn count(cpu: &Cpu, op: &Op) -> u64 {
-    match op.address_size {
-        3 => cpu.regs[RCX],
-        2 => cpu.regs[RCX] & 0xffff_ffff,
-        _ => cpu.regs[RCX] & 0xffff,
-    }
-}
-
 /// LOOP (aux 0), LOOPE (aux 1), LOOPNE (aux 2).
 fn loop_count(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    let left = count(cpu, op).wrapping_sub(1);
-    let set = |cpu: &mut Cpu| match op.address_size {
-        3 => u64::set(cpu, RCX as u8, left),
-        2 => u32::set(cpu, RCX as u8, left as u32),
-        _ => u16::set(cpu, RCX as u8, left as u16),
-    };
-    let mask = match op.address_size {
-        3 => u64::MAX,
-        2 => 0xffff_ffff,
-        _ => 0xffff,
-    };
-    let taken = left & mask != 0
+    let left = cut_address(op, cpu.address_register(op, RCX).wrapping_sub(1));
+    let taken = left != 0
         && match op.aux {
             1 => cpu.flags.zero(),
             2 => !cpu.flags.zero(),
             _ => true,
         };
-    if taken {
-        // The count changes only if the branch does not fault.
-        let flow = cpu.jump_near_direct(op);
-        if flow == Flow::Taken {
-            set(cpu);
-        }
-        flow
-    } else {
-        set(cpu);
-        Flow::End
+    let flow = if taken { cpu.jump_near_direct(op) } else { Flow::End };
+    // The count changes only if the branch does not fault.
+    if flow != Flow::Abort {
+        cpu.set_address_register(op, RCX, left);
     }
+    flow
 }
 
 fn jump_if_count_zero(cpu: &mut Cpu, _mem: &GuestMemory, ops: &[Op]) -> Flow {
     let op = &ops[0];
-    if count(cpu, op) == 0 { cpu.jump_near_direct(op) } else { Flow::End }
+    if cpu.address_register(op, RCX) == 0 { cpu.jump_near_direct(op) } else { Flow::End }
 }
 
 /// The handlers of this family.

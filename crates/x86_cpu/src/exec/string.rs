@@ -15,6 +15,7 @@ use super::arith::{Binary, Cmp};
 use super::operand::{Int, sized};
 use crate::Cpu;
 use crate::event::Pending;
+use crate::memory::cut_address;
 use crate::op::{Fault, Flow, Handler, Op, PREFIX_REP, PREFIX_REPNE, attempt, next_after_write};
 use crate::tlb::{FAST_MASK, PAGE_MASK};
 
@@ -37,11 +38,7 @@ impl Cpu {
     /// An index or count register cut to the address size of `op`.
     #[inline(always)]
     pub(crate) fn address_register(&self, op: &Op, register: usize) -> u64 {
-        match op.address_size {
-            3 => self.regs[register],
-            2 => self.regs[register] & 0xffff_ffff,
-            _ => self.regs[register] & 0xffff,
-        }
+        cut_address(op, self.regs[register])
     }
 
     /// Writes an index or count register at the address size of `op`.
@@ -73,12 +70,7 @@ impl Cpu {
         write: bool,
     ) -> Result<u64, Fault> {
         let offset = self.address_register(op, register);
-        if self.mode.is_64() {
-            let base = if seg >= 4 { self.segs[(seg & 7) as usize].base } else { 0 };
-            Ok(base.wrapping_add(offset))
-        } else {
-            self.segment_linear(seg, offset, size, write)
-        }
+        self.data_linear(seg, offset, size, write)
     }
 
     /// Whether elements may be moved many at a time: upwards, in 64-bit mode with 64-bit addresses.
